@@ -1,0 +1,40 @@
+// Pricer: seconds for a piece of Work on a device of a cluster. Deterministic and free of
+// allocation.
+#pragma once
+
+#include "costmodel/cluster_spec.h"
+#include "costmodel/work.h"
+
+namespace shardwright {
+
+// Where the members of a communicating group sit: `size` ranks from `first` on, `stride` apart.
+struct GroupPlacement {
+  int64_t first = 0, stride = 1, size = 1;
+};
+
+class Pricer {
+ public:
+  // Prices for `rank`'s device while `active_ranks` ranks of its node work. `cluster` must outlive
+  // this.
+  Pricer(const ClusterSpec& cluster, int64_t rank, int64_t active_ranks);
+
+  double gemm_s(const GemmWork& work) const;
+  double attention_s(const AttentionWork& work) const;
+  double pass_s(const PassWork& work) const;
+  // All work but collectives. REQUIRES: not a CollectiveWork.
+  double compute_s(const Work& work) const;
+
+ private:
+  const DeviceProfile& device_;
+  const RateSet& rates_;
+};
+
+// The group's measured curve where the level has one for this kind and size, else
+// latency and bandwidth of the outermost level that the group spans:
+//   all-reduce      2(n-1) latency + 2(n-1)/n bytes / bandwidth      (ring)
+//   all-gather, reduce-scatter, all-to-all: (n-1) and (n-1)/n;  broadcast, send: 1 and 1.
+// A group over several levels pays each level in turn (hierarchical). size 1 costs nothing.
+double collective_s(const ClusterSpec& cluster, const CollectiveWork& work,
+                    const GroupPlacement& group);
+
+}  // namespace shardwright

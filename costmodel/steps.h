@@ -1,0 +1,79 @@
+// Steps: the kernels and tensor-parallel collectives that a compute instruction consists of, in
+// order.
+//
+// This list is the only place that knows which operations a transformer layer performs. The cost
+// model sums the time of its Work; the executor walks the same list and performs each step by its
+// name, so a step that is not listed is neither predicted nor executed.
+//
+// Residual stream x is [tokens, hidden], replicated over tp. tokens = micro_batch * seq.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "costmodel/model_spec.h"
+#include "costmodel/work.h"
+
+namespace shardwright {
+
+enum class StepOp : uint8_t {
+  kEmbed,         // x = token embedding (+ positions); vocabulary-parallel: zero for foreign tokens
+  kEmbedReduce,   // all-reduce x over tp
+  kNorm1,         // n1 = norm(x)
+  kQkv,           // qkv = n1 Wqkv^T + b, column-parallel by heads
+  kRope,          // rotate q and k in place
+  kAttention,     // a = softmax(q k^T) v, statistics kept
+  kAttentionOut,  // y = a Wo^T, row-parallel partial sum
+  kAttentionReduce,  // all-reduce y over tp; backward: the gradient of n1
+  kAddNorm2,         // x2 = x + y + b; n2 = norm(x2)
+  kMlpUp,            // u = n2 Wup^T, column-parallel; gated: gate and up in one product
+  kActivation,       // g = gelu(u + b) or silu(gate) * up
+  kMlpDown,          // d = g Wdown^T, row-parallel partial sum
+  kMlpReduce,        // all-reduce d over tp; backward: the gradient of n2
+  kAdd,              // x = x2 + d + b
+  kFinalNorm,        // nf = norm(x)
+  kLogits,           // z = nf Whead^T, vocabulary-parallel
+  kLoss,        // per token: local max, sum of exponentials, target logit; backward: dz in place
+  kLossReduce,  // combine the three over tp; backward (kHeadReduce's twin) all-reduces d nf
+};
+
+// Which part of a layer's work a step belongs to. Backward of a matrix product is split into the
+// gradient of its input and of its weight, so that schedules may delay the latter.
+enum class Phase : uint8_t { kForward, kRecompute, kBackwardInput, kBackwardWeight };
+
+struct Step {
+  StepOp op = StepOp::kEmbed;
+  Phase phase = Phase::kForward;
+  int64_t layer = -1;  // global layer index; -1 for embedding and head
+  Work work;
+};
+
+const char* name_of(StepOp op);         // "qkv"
+const char* name_of(Phase phase);       // "forward", "recompute", "backward", "backward_weight"
+std::string kind_of(const Step& step);  // "qkv.forward": the key of tables by Step kind
+
+// What one rank holds of the model, and how: enough to list steps and memory.
+struct ChunkShape {
+  int64_t first_layer = 0, num_layers = 0;
+  bool embedding = false;  // this chunk starts with the embedding
+  bool head = false;       // this chunk ends with final norm, logits and loss
+  int64_t tp = 1;
+  int64_t micro_batch = 1;  // sequences
+  int64_t seq = 0;
+  bool recompute = false;  // full: keep each layer's input only, redo its forward in the backward
+  DataType type = DataType::kFp32;
+  int64_t tokens() const { return micro_batch * seq; }
+};
+
+// vocabulary rows per rank: the smallest equal share that covers the vocabulary.
+int64_t padded_vocab_share(const ModelSpec& model, int64_t tp);
+
+std::vector<Step> forward_steps(const ModelSpec& model, const ChunkShape& chunk);
+// Backward in execution order, recomputation included where the chunk asks for it.
+std::vector<Step> backward_steps(const ModelSpec& model, const ChunkShape& chunk);
+
+// Local elements of a layer's, the embedding's and the head's parameters under tp.
+int64_t local_parameters(const ModelSpec& model, const ChunkShape& chunk);
+
+}  // namespace shardwright

@@ -1,0 +1,120 @@
+#include "costmodel/layer_steps.h"
+
+namespace shardwright {
+namespace {
+
+// One backward pass in execution order. Each matrix product of the forward becomes two: the gradient
+// of its input, needed by the layer before, and that of its weight, which nobody waits for.
+class BackwardBuilder {
+ public:
+  BackwardBuilder(const ModelSpec& model, const ChunkShape& chunk, std::vector<Step>* out)
+      : model_(model), chunk_(chunk), out_(out) {}
+
+  void head() {
+    layer_ = -1;
+    const LayerShape s(model_, chunk_, model_.kinds.back());
+    const int64_t vocab = padded_vocab_share(model_, s.tp);
+    pass(StepOp::kLoss, s.pass(PassKind::kLossGrad, s.tokens, vocab, 2));
+    linear(s, StepOp::kLogits, vocab, s.hidden, s.tokens, 1);
+    if (s.tp > 1) pass(StepOp::kHeadReduce, s.reduce(s.hidden));
+    pass(StepOp::kFinalNorm, s.pass(norm_pass(model_, true), s.tokens, s.hidden, 3));
+  }
+
+  void layer(int64_t index) {
+    layer_ = index;
+    const LayerShape s(model_, chunk_, model_.layer(index));
+    mlp(s);
+    attention(s);
+  }
+
+  void embedding() {
+    layer_ = -1;
+    const LayerShape s(model_, chunk_, model_.kinds.front());
+    out_->push_back({StepOp::kEmbed, Phase::kBackwardWeight, -1,
+                     s.pass(PassKind::kEmbeddingGrad, s.tokens, s.hidden, 3)});
+  }
+
+ private:
+  void pass(StepOp op, Work work) { out_->push_back({op, Phase::kBackwardInput, layer_, work}); }
+
+  void linear(const LayerShape& s, StepOp op, int64_t out, int64_t in, int64_t rows, int64_t count) {
+    pass(op, s.gemm(GemmLayout::kInputGrad, out, in, rows, count));
+    out_->push_back({op, Phase::kBackwardWeight, layer_,
+                     s.gemm(GemmLayout::kWeightGrad, out, in, rows, count)});
+  }
+
+  void mlp(const LayerShape& s) {
+    post_norm(s);
+    if (s.dense_ffn > 0) {
+      linear(s, StepOp::kMlpDown, s.hidden, s.dense_ffn, s.tokens, 1);
+      pass(StepOp::kActivation,
+           s.pass(activation_pass(s.gated, true), s.tokens, s.dense_ffn, s.gated ? 5 : 3));
+      linear(s, StepOp::kMlpUp, s.dense_up, s.hidden, s.tokens, 1);
+    }
+    if (s.experts > 0) experts(s);
+    if (s.tp > 1) pass(StepOp::kMlpReduce, s.reduce(s.hidden));
+    pass(StepOp::kAddNorm2, s.pass(norm_pass(model_, true), s.tokens, s.hidden, 4));
+  }
+
+  void experts(const LayerShape& s) {
+    const int64_t copies = s.experts * s.expert_rows;
+    pass(StepOp::kCombine, s.pass(PassKind::kCopy, copies, s.hidden, 3));
+    linear(s, StepOp::kExpertDown, s.hidden, s.expert_ffn, s.expert_rows, s.experts);
+    pass(StepOp::kExpertActivation, s.pass(PassKind::kSwiGluGrad, copies, s.expert_ffn, 5));
+    linear(s, StepOp::kExpertUp, s.expert_up, s.hidden, s.expert_rows, s.experts);
+    pass(StepOp::kDispatch, s.pass(PassKind::kCopy, copies, s.hidden, 2));
+    linear(s, StepOp::kRouter, s.experts, s.hidden, s.tokens, 1);
+  }
+
+  void attention(const LayerShape& s) {
+    const AttentionSpec& a = s.layer.attention;
+    post_norm(s);
+    linear(s, StepOp::kAttentionOut, s.hidden, s.context, s.tokens, 1);
+    pass(StepOp::kAttention, s.attention(true));
+    const int64_t qk = s.qkv_out > 0 ? (a.q_width() + a.kv_width()) / s.tp
+                                     : (a.heads + 1) * a.qk_rope_head_dim / s.tp;
+    if (model_.position == Position::kRope) {
+      pass(StepOp::kRope, s.pass(PassKind::kRope, s.tokens, qk, 2));
+    }
+    if (a.qk_norm) pass(StepOp::kQkNorm, s.pass(norm_pass(model_, true), s.tokens, qk, 3));
+    if (a.mla()) {
+      linear(s, StepOp::kLatentUp, s.latent_kv_out, a.kv_lora_rank, s.tokens, 1);
+      linear(s, StepOp::kLatentUp, s.latent_q_out, s.latent_q_in, s.tokens, 1);
+      linear(s, StepOp::kLatentDown, s.latent_width, s.hidden, s.tokens, 1);
+    } else {
+      linear(s, StepOp::kQkv, s.qkv_out, s.hidden, s.tokens, 1);
+    }
+    if (s.tp > 1) pass(StepOp::kAttentionReduce, s.reduce(s.hidden));
+    pass(StepOp::kNorm1, s.pass(norm_pass(model_, true), s.tokens, s.hidden, 4));
+  }
+
+  void post_norm(const LayerShape& s) {
+    if (s.layer.norms < 4) return;
+    pass(StepOp::kPostNorm, s.pass(norm_pass(model_, true), s.tokens, s.hidden, 3));
+  }
+
+  const ModelSpec& model_;
+  const ChunkShape& chunk_;
+  std::vector<Step>* out_;
+  int64_t layer_ = -1;
+};
+
+}  // namespace
+
+std::vector<Step> backward_steps(const ModelSpec& model, const ChunkShape& chunk) {
+  std::vector<Step> steps;
+  BackwardBuilder builder(model, chunk, &steps);
+  if (chunk.head) builder.head();
+  for (int64_t i = chunk.num_layers - 1; i >= 0; --i) {
+    const int64_t layer = chunk.first_layer + i;
+    if (chunk.recompute) {
+      const std::vector<Step> again = recompute_steps(model, chunk, layer);
+      steps.insert(steps.end(), again.begin(), again.end());
+    }
+    builder.layer(layer);
+  }
+  if (chunk.embedding) builder.embedding();
+  return steps;
+}
+
+}  // namespace shardwright

@@ -9,7 +9,7 @@ set -euo pipefail
 packages=(
   g++ cmake ninja-build git
   nlohmann-json3-dev libcli11-dev   # JSON, command line
-  libdnnl-dev                       # matrix products on CPU
+  libdnnl-dev ocl-icd-opencl-dev    # matrix products on CPU; its CMake file asks for OpenCL
   libopenmpi-dev openmpi-bin        # ranks as processes
   libgtest-dev libbenchmark-dev     # tests, benchmarks
   python3                           # tests/check_includes.py

@@ -3,8 +3,9 @@
 namespace shardwright {
 namespace {
 
-// One backward pass in execution order. Each matrix product of the forward becomes two: the gradient
-// of its input, needed by the layer before, and that of its weight, which nobody waits for.
+// One backward pass in execution order. Each matrix product of the forward becomes two: the
+// gradient of its input, needed by the layer before, and that of its weight, which nobody waits
+// for.
 class BackwardBuilder {
  public:
   BackwardBuilder(const ModelSpec& model, const ChunkShape& chunk, std::vector<Step>* out)
@@ -37,7 +38,8 @@ class BackwardBuilder {
  private:
   void pass(StepOp op, Work work) { out_->push_back({op, Phase::kBackwardInput, layer_, work}); }
 
-  void linear(const LayerShape& s, StepOp op, int64_t out, int64_t in, int64_t rows, int64_t count) {
+  void linear(const LayerShape& s, StepOp op, int64_t out, int64_t in, int64_t rows,
+              int64_t count) {
     pass(op, s.gemm(GemmLayout::kInputGrad, out, in, rows, count));
     out_->push_back({op, Phase::kBackwardWeight, layer_,
                      s.gemm(GemmLayout::kWeightGrad, out, in, rows, count)});

@@ -33,9 +33,9 @@ void add_layer(const ModelSpec& model, const ChunkShape& chunk, int64_t index, S
   const int64_t T = s.tokens;
   list->add(Saved::kNorm1, index, T * s.hidden);
   list->add_fp32(Saved::kStats1, index, T * 2);
-  const int64_t qkv = a.mla() ? s.latent_width + s.latent_q_out +
-                                    a.heads / s.tp * (a.head_dim + a.v_head_dim)
-                              : s.qkv_out;
+  const int64_t qkv =
+      a.mla() ? s.latent_width + s.latent_q_out + a.heads / s.tp * (a.head_dim + a.v_head_dim)
+              : s.qkv_out;
   list->add(Saved::kQkv, index, T * qkv);
   list->add(Saved::kContext, index, T * s.context);
   list->add_fp32(Saved::kLse, index, T * a.heads / s.tp);
@@ -125,12 +125,9 @@ std::vector<ScratchTensor> scratch_tensors(const ModelSpec& model, const ChunkSh
   return list;
 }
 
-const char* name_of(OptimizerKind kind) {
-  return kind == OptimizerKind::kAdamW ? "adamw" : "sgd";
-}
+const char* name_of(OptimizerKind kind) { return kind == OptimizerKind::kAdamW ? "adamw" : "sgd"; }
 
-ChunkMemory chunk_memory(const ModelSpec& model, const ChunkShape& chunk,
-                         OptimizerKind optimizer) {
+ChunkMemory chunk_memory(const ModelSpec& model, const ChunkShape& chunk, OptimizerKind optimizer) {
   const int64_t count = local_parameters(model, chunk);
   ChunkMemory memory;
   memory.parameters = count * size_of(chunk.type);

@@ -1,8 +1,8 @@
-// Memory of one rank: the tensors that a chunk keeps from its forward to its backward, the scratch it
-// works in, and its parameters with their gradients and optimizer state.
+// Memory of one rank: the tensors that a chunk keeps from its forward to its backward, the scratch
+// it works in, and its parameters with their gradients and optimizer state.
 //
-// The executor allocates exactly the tensors listed here, by these names, and the Program's walk adds the
-// same sizes up; so predicted and measured peaks differ only when one of them is wrong.
+// The executor allocates exactly the tensors listed here, by these names, and the Program's walk
+// adds the same sizes up; so predicted and measured peaks differ only when one of them is wrong.
 #pragma once
 
 #include <vector>
@@ -39,9 +39,9 @@ struct SavedTensor {
   Bytes bytes = 0;
 };
 
-// What stays alive between forward and backward of one microbatch. With recomputation only the inputs
-// of the layers stay. The first layer's input is listed only when the chunk starts with the embedding:
-// otherwise it is the received message (BoundaryBytes::in).
+// What stays alive between forward and backward of one microbatch. With recomputation only the
+// inputs of the layers stay. The first layer's input is listed only when the chunk starts with the
+// embedding: otherwise it is the received message (BoundaryBytes::in).
 std::vector<SavedTensor> saved_tensors(const ModelSpec& model, const ChunkShape& chunk);
 // One layer in full, as recomputation rebuilds it (its input excluded).
 std::vector<SavedTensor> layer_tensors(const ModelSpec& model, const ChunkShape& chunk,
@@ -76,7 +76,8 @@ const char* name_of(OptimizerKind kind);
 struct ChunkMemory {
   Bytes parameters = 0;  // weights in the compute type
   Bytes gradients = 0;   // fp32: they accumulate over microbatches
-  Bytes optimizer = 0;   // AdamW: two fp32 moments, and an fp32 master copy when the weights are not fp32
+  Bytes optimizer =
+      0;  // AdamW: two fp32 moments, and an fp32 master copy when the weights are not fp32
   Bytes scratch = 0;
   // Per microbatch:
   Bytes saved = 0;    // saved_tensors

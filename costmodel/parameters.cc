@@ -21,8 +21,8 @@ class Lister {
 
  private:
   ParameterPart vector_part(const std::string& name, int64_t n) {
-    return {.name = name, .global_rows = 1, .global_cols = n, .rows = 1, .cols = n,
-            .replicated = true};
+    return {
+        .name = name, .global_rows = 1, .global_cols = n, .rows = 1, .cols = n, .replicated = true};
   }
   ParameterPart split_vector(const std::string& name, int64_t n) {
     ParameterPart part = vector_part(name, n);
@@ -32,16 +32,31 @@ class Lister {
     return part;
   }
   ParameterPart by_rows(const std::string& name, int64_t rows, int64_t cols) {
-    return {.name = name, .global_rows = rows, .global_cols = cols,
-            .row0 = index_ * (rows / tp_), .rows = rows / tp_, .cols = cols, .decays = true};
+    return {.name = name,
+            .global_rows = rows,
+            .global_cols = cols,
+            .row0 = index_ * (rows / tp_),
+            .rows = rows / tp_,
+            .cols = cols,
+            .decays = true};
   }
   ParameterPart by_columns(const std::string& name, int64_t rows, int64_t cols) {
-    return {.name = name, .global_rows = rows, .global_cols = cols, .rows = rows,
-            .col0 = index_ * (cols / tp_), .cols = cols / tp_, .decays = true};
+    return {.name = name,
+            .global_rows = rows,
+            .global_cols = cols,
+            .rows = rows,
+            .col0 = index_ * (cols / tp_),
+            .cols = cols / tp_,
+            .decays = true};
   }
   ParameterPart whole(const std::string& name, int64_t rows, int64_t cols) {
-    return {.name = name, .global_rows = rows, .global_cols = cols, .rows = rows, .cols = cols,
-            .replicated = true, .decays = true};
+    return {.name = name,
+            .global_rows = rows,
+            .global_cols = cols,
+            .rows = rows,
+            .cols = cols,
+            .replicated = true,
+            .decays = true};
   }
   void add(std::string slot, std::vector<ParameterPart> parts) {
     tensors_.push_back({std::move(slot), std::move(parts)});
@@ -59,8 +74,13 @@ class Lister {
 
   ParameterPart table(const std::string& name) {
     const int64_t share = padded_vocab_share(model_, tp_);
-    return {.name = name, .global_rows = model_.vocab, .global_cols = model_.hidden,
-            .row0 = index_ * share, .rows = share, .cols = model_.hidden, .decays = true};
+    return {.name = name,
+            .global_rows = model_.vocab,
+            .global_cols = model_.hidden,
+            .row0 = index_ * share,
+            .rows = share,
+            .cols = model_.hidden,
+            .decays = true};
   }
   void embedding() {
     add("embedding.tokens", {table("embedding.tokens")});
@@ -123,8 +143,7 @@ class Lister {
     cost_only(at + "q_up", a.q_width() / tp_ * q_in);
     cost_only(at + "kv_down",
               (a.kv_lora_rank + a.qk_rope_head_dim) * model_.hidden + a.kv_lora_rank);
-    cost_only(at + "kv_up",
-              a.heads / tp_ * (a.qk_nope_head_dim + a.v_head_dim) * a.kv_lora_rank);
+    cost_only(at + "kv_up", a.heads / tp_ * (a.qk_nope_head_dim + a.v_head_dim) * a.kv_lora_rank);
     attention_out(a);
   }
 

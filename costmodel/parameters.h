@@ -9,9 +9,9 @@
 
 namespace shardwright {
 
-// One contiguous block of rows on this rank: rows [row0, row0+rows) x columns [col0, col0+cols) of the
-// tensor `name`, whose unsharded shape is [global_rows, global_cols] (vectors are [1, n]).
-// rows beyond global_rows (a padded vocabulary) are zero and stay zero.
+// One contiguous block of rows on this rank: rows [row0, row0+rows) x columns [col0, col0+cols) of
+// the tensor `name`, whose unsharded shape is [global_rows, global_cols] (vectors are [1, n]). rows
+// beyond global_rows (a padded vocabulary) are zero and stay zero.
 struct ParameterPart {
   std::string name;
   int64_t global_rows = 0, global_cols = 0;
@@ -32,8 +32,8 @@ struct ParameterTensor {
   int64_t elements() const;
 };
 
-// `tp_index` is this rank's place in its tensor-parallel group. `tied_head`: the chunk has the head of
-// a tied model but not its embedding, and so holds a copy of the table.
+// `tp_index` is this rank's place in its tensor-parallel group. `tied_head`: the chunk has the head
+// of a tied model but not its embedding, and so holds a copy of the table.
 std::vector<ParameterTensor> chunk_parameters(const ModelSpec& model, const ChunkShape& chunk,
                                               int64_t tp_index);
 int64_t local_parameters(const ModelSpec& model, const ChunkShape& chunk);

@@ -8,16 +8,44 @@ namespace shardwright {
 namespace {
 
 constexpr std::array<const char*, static_cast<size_t>(StepOp::kCount)> kStepNames = {
-    "embed",        "embed_reduce", "norm1",          "qkv",
-    "latent_down",  "latent_up",    "qk_norm",        "rope",
-    "attention",    "attention_out", "attention_reduce", "post_norm",
-    "add_norm2",    "router",       "dispatch",       "mlp_up",
-    "activation",   "mlp_down",     "expert_up",      "expert_activation",
-    "expert_down",  "combine",      "mlp_reduce",     "add",
-    "final_norm",   "logits",       "loss",           "loss_reduce",
-    "head_reduce",  "load",         "send",           "receive",
-    "gradient_reduce", "tied_reduce", "square_sum",   "norm_reduce",
-    "update",       "zero_gradients"};
+    "embed",
+    "embed_reduce",
+    "norm1",
+    "qkv",
+    "latent_down",
+    "latent_up",
+    "qk_norm",
+    "rope",
+    "attention",
+    "attention_out",
+    "attention_reduce",
+    "post_norm",
+    "add_norm2",
+    "router",
+    "dispatch",
+    "mlp_up",
+    "activation",
+    "mlp_down",
+    "expert_up",
+    "expert_activation",
+    "expert_down",
+    "combine",
+    "mlp_reduce",
+    "add",
+    "final_norm",
+    "logits",
+    "loss",
+    "loss_reduce",
+    "head_reduce",
+    "load",
+    "send",
+    "receive",
+    "gradient_reduce",
+    "tied_reduce",
+    "square_sum",
+    "norm_reduce",
+    "update",
+    "zero_gradients"};
 
 }  // namespace
 
@@ -35,10 +63,14 @@ bool parse_step_op(const std::string& name, StepOp* out) {
 
 const char* name_of(Phase phase) {
   switch (phase) {
-    case Phase::kForward: return "forward";
-    case Phase::kRecompute: return "recompute";
-    case Phase::kBackwardInput: return "backward";
-    case Phase::kBackwardWeight: return "backward_weight";
+    case Phase::kForward:
+      return "forward";
+    case Phase::kRecompute:
+      return "recompute";
+    case Phase::kBackwardInput:
+      return "backward";
+    case Phase::kBackwardWeight:
+      return "backward_weight";
   }
   SW_CHECK(false, "phase " << static_cast<int>(phase));
 }

@@ -18,37 +18,37 @@
 namespace shardwright {
 
 enum class StepOp : uint8_t {
-  kEmbed,           // x = token embedding (+ positions); vocabulary-parallel: zero for foreign tokens
-  kEmbedReduce,     // all-reduce x over tp
-  kNorm1,           // n1 = norm(x)
-  kQkv,             // qkv = n1 Wqkv^T + b, column-parallel by heads
-  kLatentDown,      // multi-head latent attention: queries and keys/values to their low ranks
-  kLatentUp,        // and up again, column-parallel by heads
-  kQkNorm,          // norm of each query and key head
-  kRope,            // rotate q and k in place
-  kAttention,       // a = softmax(q k^T) v, statistics kept
-  kAttentionOut,    // y = a Wo^T, row-parallel partial sum
-  kAttentionReduce, // all-reduce y over tp; backward: the gradient of n1
-  kPostNorm,        // norm of a branch's output before it joins the residual (gemma2)
-  kAddNorm2,        // x2 = x + y + b; n2 = norm(x2)
-  kRouter,          // expert scores
-  kDispatch,        // tokens to the order of their experts
-  kMlpUp,           // u = n2 Wup^T, column-parallel; gated: gate and up in one product
-  kActivation,      // g = gelu(u + b) or silu(gate) * up
-  kMlpDown,         // d = g Wdown^T, row-parallel partial sum
-  kExpertUp,        // the same three for the routed experts, one product per expert
+  kEmbed,         // x = token embedding (+ positions); vocabulary-parallel: zero for foreign tokens
+  kEmbedReduce,   // all-reduce x over tp
+  kNorm1,         // n1 = norm(x)
+  kQkv,           // qkv = n1 Wqkv^T + b, column-parallel by heads
+  kLatentDown,    // multi-head latent attention: queries and keys/values to their low ranks
+  kLatentUp,      // and up again, column-parallel by heads
+  kQkNorm,        // norm of each query and key head
+  kRope,          // rotate q and k in place
+  kAttention,     // a = softmax(q k^T) v, statistics kept
+  kAttentionOut,  // y = a Wo^T, row-parallel partial sum
+  kAttentionReduce,  // all-reduce y over tp; backward: the gradient of n1
+  kPostNorm,         // norm of a branch's output before it joins the residual (gemma2)
+  kAddNorm2,         // x2 = x + y + b; n2 = norm(x2)
+  kRouter,           // expert scores
+  kDispatch,         // tokens to the order of their experts
+  kMlpUp,            // u = n2 Wup^T, column-parallel; gated: gate and up in one product
+  kActivation,       // g = gelu(u + b) or silu(gate) * up
+  kMlpDown,          // d = g Wdown^T, row-parallel partial sum
+  kExpertUp,         // the same three for the routed experts, one product per expert
   kExpertActivation,
   kExpertDown,
-  kCombine,         // experts' outputs back to token order, weighted
-  kMlpReduce,       // all-reduce d over tp; backward: the gradient of n2
-  kAdd,             // x = x2 + d + b
-  kFinalNorm,       // nf = norm(x)
-  kLogits,          // z = nf Whead^T, vocabulary-parallel
-  kLoss,            // per token: local max, sum of exponentials, target logit; backward: dz in place
-  kLossReduce,      // gather the three over tp and combine
-  kHeadReduce,      // backward only: all-reduce the gradient of nf over tp
+  kCombine,     // experts' outputs back to token order, weighted
+  kMlpReduce,   // all-reduce d over tp; backward: the gradient of n2
+  kAdd,         // x = x2 + d + b
+  kFinalNorm,   // nf = norm(x)
+  kLogits,      // z = nf Whead^T, vocabulary-parallel
+  kLoss,        // per token: local max, sum of exponentials, target logit; backward: dz in place
+  kLossReduce,  // gather the three over tp and combine
+  kHeadReduce,  // backward only: all-reduce the gradient of nf over tp
   // Outside of chunks.
-  kLoad,            // tokens and targets of one microbatch
+  kLoad,  // tokens and targets of one microbatch
   kSend,
   kReceive,
   kGradientReduce,  // over dp

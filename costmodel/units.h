@@ -25,7 +25,8 @@ bool parse_data_type(std::string_view name, DataType* out);  // false when unkno
 
 // A parallel axis. `kWorld` stands for all ranks (the gradient norm and the loss cross it).
 enum class Axis { kTp, kCp, kDp, kPp, kEp, kWorld, kTied };
-const char* name_of(Axis axis);  // "tp", ...
+const char* name_of(Axis axis);  // "tp", ..., "world", "tied"
+bool parse_axis(std::string_view name, Axis* out);
 
 constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 constexpr int64_t round_up(int64_t a, int64_t multiple) { return ceil_div(a, multiple) * multiple; }

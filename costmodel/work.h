@@ -35,8 +35,12 @@ struct AttentionWork {
   int64_t head_dim = 0, v_head_dim = 0;
   int64_t window = 0;  // 0 = full causal
   DataType type = DataType::kFp32;
+  // Query-key pairs of one head of one sequence: query i sees min(i + 1, window) keys.
+  double pairs() const;
   // Matrix FLOPs of the causal half: forward 2 products; backward 5 (flash: scores are recomputed).
   double flops() const;
+  // q, k, v and the output once; backward reads them and writes or reads their gradients: twice.
+  Bytes bytes() const;
 };
 
 // A pass over memory: every element of [rows, cols] once or a few times.
@@ -59,7 +63,7 @@ enum class PassKind {
   kAdamW,
   kSgd,
   kSquareSum,
-  kScale,
+  kFill,
   kCopy,
   kCount
 };
@@ -73,7 +77,15 @@ struct PassWork {
   int64_t elements() const { return rows * cols; }
 };
 
-enum class CollectiveKind { kAllReduce, kAllGather, kReduceScatter, kAllToAll, kBroadcast, kSend };
+enum class CollectiveKind {
+  kAllReduce,
+  kAllGather,
+  kReduceScatter,
+  kAllToAll,
+  kBroadcast,
+  kSend,
+  kReceive
+};
 const char* name_of(CollectiveKind kind);  // "all_reduce", ...
 bool parse_collective_kind(const std::string& name, CollectiveKind* out);
 

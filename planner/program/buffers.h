@@ -1,0 +1,43 @@
+// Which buffers an instruction brings to life and which it ends. Memory is the running sum of these
+// on the walk: simulate and verify count them, the executor allocates and frees them.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "planner/program/instruction.h"
+
+namespace shardwright {
+
+enum class BufferKind : uint8_t {
+  kTokens,      // tokens and targets
+  kInput,       // received activation: the first layer's input, kept for the backward
+  kSaved,       // what the chunk's forward keeps
+  kOutput,      // the chunk's output until it is sent
+  kOutputGrad,  // received gradient of the chunk's output
+  kInputGrad,   // gradient of the chunk's input until it is sent
+};
+const char* name_of(BufferKind kind);  // "tokens", "input", ...
+
+struct Buffer {
+  BufferKind kind = BufferKind::kSaved;
+  int chunk = -1, microbatch = -1;
+  friend auto operator<=>(const Buffer&, const Buffer&) = default;
+};
+std::string label_of(const Buffer& buffer);  // "saved c0 m3"
+Bytes bytes_of(const Program& program, const Buffer& buffer);
+
+// Allocated before the instruction runs, needed while it runs, freed when it has run. A buffer that
+// is freed is also needed.
+struct Effects {
+  std::vector<Buffer> allocates, needs, frees;
+};
+// REQUIRES: instruction.chunk is a chunk of the program, or -1.
+Effects effects_of(const Program& program, const Instruction& instruction);
+
+// Weights, gradients, optimizer state and scratch of a rank, alive for the whole step.
+Bytes resident_bytes(const Program& program, const RankProgram& rank);
+// Chunks that the rank's instructions work for, ascending.
+std::vector<int> chunks_of(const RankProgram& rank);
+
+}  // namespace shardwright

@@ -1,0 +1,81 @@
+// The readiness rule: when an instruction may start. It is written here and nowhere else; simulate,
+// verify and execute all ask this class.
+//
+//   An instruction may start when every instruction it follows has finished:
+//     - the one before it on its lane of its rank,
+//     - those it waits for,
+//     - for a receive, the send that matches it;
+//   and when all instructions it starts together with may start too:
+//     - the matching instructions of the other members of a collective's group,
+//     - under MessageMode::kRendezvous, the other end of a message.
+//
+// Matching: the k-th send from rank a to rank b on a channel matches the k-th receive of b from a
+// on that channel; the k-th collective of each member on a group match one another.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "planner/program/instruction.h"
+
+namespace shardwright {
+
+class Readiness {
+ public:
+  // Copies nothing: `program` must outlive this. Waits that are not earlier instructions of the
+  // same rank, peers outside the program and partners that do not exist end up in mismatches().
+  explicit Readiness(const Program& program);
+
+  struct Mismatch {
+    Ref where;
+    std::string what;
+  };
+  const std::vector<Mismatch>& mismatches() const { return mismatches_; }
+
+  // Instructions of the same rank that must have finished: what an executor of one rank checks
+  // itself. The communicator enforces the rest.
+  std::vector<int> local_before(Ref ref) const;
+  // The other end of a message; {-1,-1} when there is none.
+  Ref partner(Ref ref) const { return partner_[flat(ref)]; }
+  // The unit that the instruction starts with: itself alone, or all members of its collective.
+  int unit_of(Ref ref) const { return unit_[flat(ref)]; }
+  const std::vector<Ref>& members_of(int unit) const { return units_[unit]; }
+
+  // Calls visit(unit members) once for every unit, in an order that respects the rule and depends
+  // on nothing but the program. Returns the instructions that could never start (empty when all
+  // ran).
+  std::vector<Ref> walk(const std::function<void(const std::vector<Ref>&)>& visit) const;
+  // Calls each(ref) for everything that must have finished before `ref`, on any rank.
+  template <typename Each>
+  void for_each_before(Ref ref, Each&& each) const {
+    if (lane_before_[flat(ref)] >= 0) each(Ref{ref.at, lane_before_[flat(ref)]});
+    const Instruction& instruction = instruction_at(program_, ref);
+    for (int wait : instruction.waits) {
+      if (wait >= 0 && wait < ref.index) each(Ref{ref.at, wait});
+    }
+    if (instruction.is_receive() && program_.messages == MessageMode::kPosted &&
+        partner_[flat(ref)].at >= 0) {
+      each(partner_[flat(ref)]);
+    }
+  }
+
+ private:
+  size_t flat(Ref ref) const { return offset_[ref.at] + ref.index; }
+  void link_lanes();
+  void match_messages();
+  void match_collectives();
+  void form_units();
+  void mismatch(Ref where, std::string what);
+
+  const Program& program_;
+  std::vector<size_t> offset_;    // of each rank's list in the flat arrays
+  std::vector<int> lane_before_;  // index on the same rank, or -1
+  std::vector<Ref> partner_;
+  std::vector<std::vector<Ref>> collectives_;
+  std::vector<int> unit_;
+  std::vector<std::vector<Ref>> units_;
+  std::vector<Mismatch> mismatches_;
+};
+
+}  // namespace shardwright

@@ -1,0 +1,279 @@
+#include "planner/program/verify.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "planner/program/buffers.h"
+
+namespace shardwright {
+namespace {
+
+// How often each (replica, microbatch) has flowed into a gradient; one count for the chunk's own
+// parameters and, when the embedding is tied, one for each of the two places that use the table.
+struct Contributions {
+  std::vector<int> own, embedding, head;
+  void unite(const Contributions& other, bool tied_only) {
+    if (!tied_only) add(&own, other.own);
+    add(&embedding, other.embedding);
+    add(&head, other.head);
+  }
+  static void add(std::vector<int>* sum, const std::vector<int>& more) {
+    for (size_t i = 0; i < more.size(); ++i) (*sum)[i] += more[i];
+  }
+};
+
+class Verifier {
+ public:
+  Verifier(const Program& program, Bytes limit)
+      : program_(program), rule_(program), limit_(limit) {}
+
+  VerifyReport run() {
+    check_structure();
+    if (!report_.ok()) return std::move(report_);
+    prepare();
+    const std::vector<Ref> stuck = rule_.walk([&](const std::vector<Ref>& unit) { visit(unit); });
+    for (Ref ref : stuck) problem(ref, "deadlock: can never start");
+    if (stuck.empty()) check_end();
+    return std::move(report_);
+  }
+
+ private:
+  using Key = std::pair<int, int>;  // position of the rank, chunk
+
+  void problem(Ref where, std::string what) {
+    report_.problems.push_back({where, std::move(what)});
+  }
+
+  // Things that make following the values meaningless.
+  void check_structure() {
+    if (static_cast<int>(program_.ranks.size()) != program_.world) {
+      problem({}, "has " + std::to_string(program_.ranks.size()) + " of " +
+                      std::to_string(program_.world) + " ranks");
+    }
+    for (const auto& mismatch : rule_.mismatches()) problem(mismatch.where, mismatch.what);
+    for (int at = 0; at < ranks(); ++at) {
+      const auto& list = program_.ranks[at].instructions;
+      for (int i = 0; i < static_cast<int>(list.size()); ++i) check_form({at, i}, list[i]);
+    }
+    check_tp_order();
+  }
+
+  void check_form(Ref ref, const Instruction& next) {
+    const bool clip = next.op == OpCode::kClip;
+    if (next.chunk >= static_cast<int>(program_.chunks.size()) || (next.chunk < 0 && !clip)) {
+      problem(ref, "unknown chunk");
+    }
+    const bool whole_step = clip || next.op == OpCode::kReduceGradients ||
+                            next.op == OpCode::kReduceTied || next.op == OpCode::kOptimizerStep;
+    if (next.microbatch >= program_.microbatches || (next.microbatch < 0 && !whole_step)) {
+      problem(ref, "unknown microbatch");
+    }
+    if (next.is_message() && next.peer < 0) problem(ref, "message without a peer");
+  }
+
+  // Collectives over tp are steps inside compute instructions: neighbours that compute in
+  // different orders would wait for one another for ever.
+  void check_tp_order() {
+    std::map<std::pair<int, int>, std::pair<int, std::vector<Instruction>>> leaders;
+    for (int at = 0; at < ranks(); ++at) {
+      const RankProgram& rank = program_.ranks[at];
+      std::vector<Instruction> computes;
+      for (const Instruction& next : rank.instructions) {
+        if (next.op != OpCode::kForward && next.op != OpCode::kBackward) continue;
+        Instruction bare;
+        bare.op = next.op;
+        bare.chunk = next.chunk;
+        bare.microbatch = next.microbatch;
+        computes.push_back(bare);
+      }
+      const auto [entry, fresh] =
+          leaders.try_emplace({rank.dp, rank.stage}, std::pair{at, computes});
+      if (!fresh && entry->second.second != computes) {
+        problem({at, 0}, "computes in another order than its tp neighbour rank " +
+                             std::to_string(program_.ranks[entry->second.first].rank));
+      }
+    }
+  }
+
+  void prepare() {
+    const size_t cells = static_cast<size_t>(program_.replicas) * program_.microbatches;
+    for (int at = 0; at < ranks(); ++at) {
+      live_.push_back(resident_bytes(program_, program_.ranks[at]));
+      report_.peak_bytes.push_back(live_.back());
+      report_.peak_index.push_back(-1);
+      buffers_.emplace_back();
+      for (int chunk : chunks_of(program_.ranks[at])) {
+        Contributions none;
+        none.own.assign(cells, 0);
+        none.embedding = none.head = none.own;
+        gradients_[{at, chunk}] = none;
+      }
+    }
+  }
+
+  void visit(const std::vector<Ref>& unit) {
+    if (unit.size() > 1 || instruction_at(program_, unit.front()).is_collective()) collective(unit);
+    for (Ref ref : unit) single(ref);
+  }
+
+  void single(Ref ref) {
+    const Instruction& next = instruction_at(program_, ref);
+    const Effects effects = effects_of(program_, next);
+    for (const Buffer& buffer : effects.allocates) allocate(ref, buffer);
+    for (const Buffer& buffer : effects.needs) {
+      if (!buffers_[ref.at].count(buffer)) problem(ref, "needs " + label_of(buffer));
+    }
+    if (next.op == OpCode::kForward) count(ref, next, &forwards_);
+    if (next.op == OpCode::kBackward) backward(ref, next);
+    if (next.is_receive()) check_message(ref, next);
+    if (next.op == OpCode::kOptimizerStep) check_gradients(ref, next);
+    for (const Buffer& buffer : effects.frees) release(ref, buffer);
+  }
+
+  void allocate(Ref ref, const Buffer& buffer) {
+    if (!buffers_[ref.at].insert(buffer).second) problem(ref, "makes a second " + label_of(buffer));
+    live_[ref.at] += bytes_of(program_, buffer);
+    if (live_[ref.at] <= report_.peak_bytes[ref.at]) return;
+    const bool was_below = report_.peak_bytes[ref.at] <= limit_;
+    report_.peak_bytes[ref.at] = live_[ref.at];
+    report_.peak_index[ref.at] = ref.index;
+    if (live_[ref.at] > limit_ && was_below) {
+      problem(ref,
+              "needs " + std::to_string(live_[ref.at]) + " bytes of " + std::to_string(limit_));
+    }
+  }
+
+  void release(Ref ref, const Buffer& buffer) {
+    if (buffers_[ref.at].erase(buffer)) live_[ref.at] -= bytes_of(program_, buffer);
+  }
+
+  void count(Ref ref, const Instruction& next, std::map<std::pair<Key, int>, int>* counts) {
+    if (++(*counts)[{{ref.at, next.chunk}, next.microbatch}] > 1)
+      problem(ref, "runs a second time");
+  }
+
+  void backward(Ref ref, const Instruction& next) {
+    count(ref, next, &backwards_);
+    const ChunkInfo& chunk = program_.chunks[next.chunk];
+    Contributions& gradient = gradients_[{ref.at, next.chunk}];
+    const size_t cell =
+        static_cast<size_t>(program_.ranks[ref.at].dp) * program_.microbatches + next.microbatch;
+    ++gradient.own[cell];
+    if (chunk.embedding) ++gradient.embedding[cell];
+    if (chunk.head) ++gradient.head[cell];
+  }
+
+  void check_message(Ref ref, const Instruction& next) {
+    const Instruction& sent = instruction_at(program_, rule_.partner(ref));
+    const int step = next.op == OpCode::kReceiveActivation ? 1 : -1;
+    if (sent.chunk + step != next.chunk || sent.microbatch != next.microbatch) {
+      problem(ref, "the right message at the wrong time: gets " + label_of(sent));
+    }
+  }
+
+  void collective(const std::vector<Ref>& unit) {
+    const Instruction& first = instruction_at(program_, unit.front());
+    if (!first.is_collective()) return;
+    for (Ref ref : unit) {
+      if (instruction_at(program_, ref).op != first.op) {
+        problem(ref, std::string("joins a ") + name_of(first.op));
+        return;
+      }
+    }
+    if (first.op == OpCode::kReduceGradients) unite(unit, false);
+    if (first.op == OpCode::kReduceTied) unite(unit, true);
+  }
+
+  void unite(const std::vector<Ref>& unit, bool tied_only) {
+    const Instruction& first = instruction_at(program_, unit.front());
+    Contributions sum = gradients_[{unit.front().at, first.chunk}];
+    for (size_t i = 1; i < unit.size(); ++i) {
+      const int chunk = instruction_at(program_, unit[i]).chunk;
+      if (!tied_only && chunk != first.chunk) {
+        problem(unit[i], "reduces another chunk than its group");
+      }
+      sum.unite(gradients_[{unit[i].at, chunk}], tied_only);
+    }
+    for (Ref ref : unit) {
+      Contributions& mine = gradients_[{ref.at, instruction_at(program_, ref).chunk}];
+      if (!tied_only) mine.own = sum.own;
+      mine.embedding = sum.embedding;
+      mine.head = sum.head;
+    }
+  }
+
+  void check_gradients(Ref ref, const Instruction& next) {
+    if (++updates_[{ref.at, next.chunk}] > 1) problem(ref, "updates a second time");
+    const ChunkInfo& chunk = program_.chunks[next.chunk];
+    const Contributions& gradient = gradients_[{ref.at, next.chunk}];
+    const bool ends = chunk.embedding || chunk.head;
+    check_once(ref, gradient.own, "gradient");
+    if (ends && program_.tied) {
+      check_once(ref, gradient.embedding, "embedding gradient");
+      check_once(ref, gradient.head, "head gradient");
+    }
+  }
+
+  void check_once(Ref ref, const std::vector<int>& counts, const std::string& what) {
+    for (size_t cell = 0; cell < counts.size(); ++cell) {
+      if (counts[cell] == 1) continue;
+      problem(ref, what + " of replica " + std::to_string(cell / program_.microbatches) + " m" +
+                       std::to_string(cell % program_.microbatches) +
+                       (counts[cell] == 0 ? " is missing" : " is counted twice"));
+      return;
+    }
+  }
+
+  void check_end() {
+    std::map<int, int> holders;
+    for (const auto& [key, gradient] : gradients_) {
+      const auto& [at, chunk] = key;
+      ++holders[chunk];
+      const int last = static_cast<int>(program_.ranks[at].instructions.size()) - 1;
+      for (int m = 0; m < program_.microbatches; ++m) {
+        if (!forwards_.count({key, m})) problem({at, last}, missing("forward", chunk, m));
+        if (!backwards_.count({key, m})) problem({at, last}, missing("backward", chunk, m));
+      }
+      if (!updates_.count(key)) {
+        problem({at, last}, "c" + std::to_string(chunk) + " is never updated");
+      }
+    }
+    for (int chunk = 0; chunk < static_cast<int>(program_.chunks.size()); ++chunk) {
+      const int expected = program_.replicas * program_.chunks[chunk].tp;
+      if (holders[chunk] != expected) {
+        problem({}, "c" + std::to_string(chunk) + " is held by " + std::to_string(holders[chunk]) +
+                        " ranks, not " + std::to_string(expected));
+      }
+    }
+    for (int at = 0; at < ranks(); ++at) {
+      if (buffers_[at].empty()) continue;
+      problem({at, static_cast<int>(program_.ranks[at].instructions.size()) - 1},
+              label_of(*buffers_[at].begin()) + " is never freed");
+    }
+  }
+
+  static std::string missing(const char* what, int chunk, int microbatch) {
+    return std::string("no ") + what + " of c" + std::to_string(chunk) + " m" +
+           std::to_string(microbatch);
+  }
+  int ranks() const { return static_cast<int>(program_.ranks.size()); }
+
+  const Program& program_;
+  Readiness rule_;
+  Bytes limit_;
+  VerifyReport report_;
+  std::vector<Bytes> live_;
+  std::vector<std::set<Buffer>> buffers_;
+  std::map<std::pair<Key, int>, int> forwards_, backwards_;
+  std::map<Key, int> updates_;
+  std::map<Key, Contributions> gradients_;
+};
+
+}  // namespace
+
+VerifyReport verify(const Program& program, Bytes memory_limit) {
+  return Verifier(program, memory_limit).run();
+}
+
+}  // namespace shardwright

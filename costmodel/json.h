@@ -2,9 +2,11 @@
 //
 // parse_json refuses what nlohmann's parser would let pass silently: duplicate keys, nesting deeper
 // than 64, files over 64 MiB, numbers that overflow. Fields walks one object: each getter checks
-// type and range and records the FIRST error; after an error getters return harmless defaults, so a
-// reader can be written straight down and ask for the error once at the end. finish() also refuses
-// unknown keys.
+// type and range and records the FIRST error; after an error required numbers come back as the low
+// end of their range (so they may be divided by) and the rest empty, so a reader can be written
+// straight down and ask for the error once at the end. finish() also refuses unknown keys.
+//
+// Sources: json.cc parses, json_fields.cc holds Fields, json_files.cc reads and writes files.
 #pragma once
 
 #include <cstdint>
@@ -78,5 +80,8 @@ class Fields {
 
 // A short quotation of a JSON value for an Error's `found`.
 std::string quote(const Json& value);
+// Bytes of unknown origin as they may stand in a one-line message: control characters and bytes
+// outside ASCII become '?', and what exceeds `limit` bytes is cut with "...".
+std::string printable(std::string_view text, size_t limit = 80);
 
 }  // namespace shardwright

@@ -35,12 +35,14 @@ struct AttentionSpec {
   int64_t q_width() const { return heads * head_dim; }
   int64_t kv_width() const { return kv_heads * head_dim; }
   int64_t out_width() const { return heads * v_head_dim; }  // input width of the output projection
+  bool operator==(const AttentionSpec&) const = default;
 };
 
 struct MlpSpec {
   int64_t ffn_hidden = 0;
   bool gated = false;  // gate and up projections (SwiGLU, GeGLU)
   bool bias = false;
+  bool operator==(const MlpSpec&) const = default;
 };
 
 struct MoeSpec {
@@ -51,6 +53,7 @@ struct MoeSpec {
   bool router_bias = false;       // one trained bias per expert on the router (gpt_oss)
   bool score_correction = false;  // deepseek's e_score_correction_bias, one per expert
   bool expert_bias = false;       // biases inside the experts (gpt_oss)
+  bool operator==(const MoeSpec&) const = default;
 };
 
 struct LayerSpec {
@@ -58,6 +61,7 @@ struct LayerSpec {
   MlpSpec mlp;  // unused when moe.experts > 0
   MoeSpec moe;
   int norms = 2;  // hidden-wide norms in the layer (gemma2 has 4)
+  bool operator==(const LayerSpec&) const = default;
 };
 
 struct ModelSpec {
@@ -98,16 +102,17 @@ struct ParameterCount {
   int64_t total() const { return embedding + layers + final_norm + head; }
 };
 struct LayerParameters {
-  int64_t attention = 0;
-  int64_t mlp = 0;  // dense MLP or shared experts
-  int64_t router = 0;
-  int64_t experts = 0;  // all routed experts
-  int64_t norms = 0;
+  int64_t attention = 0;  // projections, their biases, norms inside attention, sinks
+  int64_t mlp = 0;        // dense MLP or shared experts
+  int64_t router = 0;     // with its biases and deepseek's e_score_correction_bias
+  int64_t experts = 0;    // all routed experts
+  int64_t norms = 0;      // hidden-wide ones
   int64_t total() const { return attention + mlp + router + experts + norms; }
 };
 LayerParameters count_layer(const ModelSpec& model, const LayerSpec& layer);
 ParameterCount count_parameters(const ModelSpec& model);
-// Parameters that one token passes through: top_k of the routed experts instead of all.
+// Parameters that one token passes through: top_k of the routed experts instead of all. Embedding
+// and head count whole, as they do in the total.
 int64_t count_active_parameters(const ModelSpec& model);
 
 }  // namespace shardwright

@@ -29,8 +29,9 @@ struct CurvePoint {
   double seconds = 0;
 };
 // Interpolated linearly in log-log between points. Below the first point: the first time. Above the
-// last: grows with the slope of the last two points in time per size. REQUIRES: size ascending, not
-// empty.
+// last: grows with the slope of the last two points in time per size (in proportion to the size
+// where there is one point or a slope that noise made negative). REQUIRES: size ascending, both
+// numbers positive, not empty.
 double interpolate(const std::vector<CurvePoint>& curve, double size);
 
 struct GemmModel {
@@ -47,6 +48,24 @@ struct AttentionModel {
   double flop_share = 0.5;  // of peak, for the causal matrix FLOPs
   double bandwidth_share = 0.85;
   LogTable correction;  // axes seq, batch*heads, head_dim
+};
+
+// Measured times of one collective on `ranks` members of one link level; size is the message in
+// bytes.
+struct CollectiveCurve {
+  CollectiveKind kind = CollectiveKind::kAllReduce;
+  int64_t ranks = 0;
+  std::vector<CurvePoint> points;
+};
+
+// A link that such devices usually come with. It becomes a level of a cluster given in shorthand.
+struct UsualLink {
+  std::string name;        // "nvlink", "infiniband"
+  bool network = false;    // between nodes; else inside one
+  double bytes_per_s = 0;  // per device and direction
+  double latency_s = 0;    // of one message
+  std::string topology;    // "switch", "ring", "host"
+  std::vector<CollectiveCurve> curves;
 };
 
 // Rates seen by one rank while `active_ranks` ranks of its node compute at the same time: cores
@@ -69,15 +88,19 @@ struct DeviceProfile {
   double pass_floor_s = 2e-6;                   // smallest memory pass
   double pass_bandwidth_share = 0.85;
   bool overlaps_communication = false;  // copies and collectives run beside compute (own lanes)
+  std::vector<UsualLink> links;         // at most one inside a node and one between nodes
   std::vector<RateSet> rates;           // at least one, ascending active_ranks
 
-  const RateSet& rates_for(
-      int64_t active_ranks) const;  // the nearest entry that is not smaller, else the last
+  // The nearest entry that is not smaller, else the last. REQUIRES: rates not empty.
+  const RateSet& rates_for(int64_t active_ranks) const;
 };
 
-// REQUIRES nothing: refuses unknown keys, missing peaks, non-monotonic knots, wrong table sizes.
+// "schema": "shardwright.device/1". Refuses unknown keys, missing peaks, knots or sizes that do not
+// ascend and tables of the wrong size, by field; `prefix` precedes field names ("devices.cpu.").
 Result<DeviceProfile> read_device_profile(const Json& json, const std::string& file,
                                           const std::string& prefix);
+// Every field that a reader needs, links and tables only where there are any. Reading it back gives
+// the same bytes again.
 Json to_json(const DeviceProfile& profile);
 
 }  // namespace shardwright

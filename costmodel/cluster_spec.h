@@ -19,14 +19,6 @@ struct NodeGroup {
   int64_t nodes = 0;
 };
 
-// Measured times of one collective on `ranks` members inside this level; size is the message in
-// bytes.
-struct CollectiveCurve {
-  CollectiveKind kind = CollectiveKind::kAllReduce;
-  int64_t ranks = 0;
-  std::vector<CurvePoint> points;
-};
-
 struct LinkLevel {
   std::string name;        // "nvlink", "infiniband", "shared-memory"
   int64_t size = 0;        // devices joined by one instance of this level; the last covers all
@@ -38,7 +30,8 @@ struct LinkLevel {
 
 struct ClusterSpec {
   std::string name;
-  std::string source;  // path, or the shorthand that made it
+  std::string source;  // path, or the shorthand that made it; not written, so digests ignore it
+  std::string figures_source;  // where the figures come from: "source" in the file, may be empty
   std::vector<NodeGroup> groups;
   std::vector<LinkLevel> levels;
   std::map<std::string, DeviceProfile> devices;
@@ -51,13 +44,24 @@ struct ClusterSpec {
   const LinkLevel& level_joining(int64_t first, int64_t last) const;
 };
 
-// `text` is a path to a cluster JSON ("schema": "shardwright.cluster/1", devices inline or named)
-// or a shorthand: DEVICE:PER_NODE[xNODES], e.g. "h100-sxm-80gb:8x64". Shipped profiles are looked
-// up in `profiles_dir`.
+// The largest cluster that is read: bounds every loop over ranks.
+constexpr int64_t kMaxDevices = int64_t{1} << 20;
+
+// `text` is a path to a cluster JSON ("schema": "shardwright.cluster/1", devices inline or named),
+// a shorthand DEVICE:PER_NODE[xNODES], e.g. "h100-sxm-80gb:8x64", or the name of a shipped cluster.
+// Shipped profiles are looked up in `profiles_dir`/devices and /clusters. A shorthand's levels are
+// the usual links of its device.
 Result<ClusterSpec> load_cluster(const std::string& text, const std::string& profiles_dir);
 Result<ClusterSpec> read_cluster(const Json& json, const std::string& file,
                                  const std::string& profiles_dir);
+// Carries its devices inline, so that it means the same wherever it is read.
 Json to_json(const ClusterSpec& cluster);
+
+// profiles_dir/devices/NAME.json; an error that lists the shipped names when there is none.
+Result<DeviceProfile> load_shipped_device(const std::string& name, const std::string& profiles_dir);
+// Names of the JSON files in profiles_dir/`kind` ("devices" or "clusters"), sorted; empty when the
+// folder cannot be read.
+std::vector<std::string> shipped_names(const std::string& kind, const std::string& profiles_dir);
 
 // This machine's measured cluster as `shardwright profile` writes it by default:
 // $SHARDWRIGHT_MACHINE, else $XDG_CACHE_HOME/shardwright/machine.json, else ~/.cache/...

@@ -2,6 +2,8 @@
 // allocation.
 #pragma once
 
+#include <optional>
+
 #include "costmodel/cluster_spec.h"
 #include "costmodel/work.h"
 
@@ -29,11 +31,23 @@ class Pricer {
   const RateSet& rates_;
 };
 
+// An error that names the first device without a peak for `type`. Pricing a GEMM or an attention of
+// a type without a peak is a broken invariant, so callers ask this once beforehand.
+std::optional<Error> check_supports(const ClusterSpec& cluster, DataType type);
+
 // The group's measured curve where the level has one for this kind and size, else
 // latency and bandwidth of the outermost level that the group spans:
 //   all-reduce      2(n-1) latency + 2(n-1)/n bytes / bandwidth      (ring)
 //   all-gather, reduce-scatter, all-to-all: (n-1) and (n-1)/n;  broadcast, send: 1 and 1.
 // A group over several levels pays each level in turn (hierarchical). size 1 costs nothing.
+//
+// Over several levels, g members of one kind of instance meeting at a level:
+//   all-gather, reduce-scatter   the formula with n = g on the bytes that the levels inside leave
+//   all-reduce                   reduce-scatter and all-gather at every level but the outermost
+//   all-to-all                   each peer's share at the level that joins the two
+//   broadcast                    every level once;  send, receive: the outermost only
+// Members that spread unevenly over instances are priced at the mean share and the largest count.
+// REQUIRES: the group lies within the cluster.
 double collective_s(const ClusterSpec& cluster, const CollectiveWork& work,
                     const GroupPlacement& group);
 

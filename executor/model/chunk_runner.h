@@ -1,0 +1,84 @@
+// ChunkRunner: performs the steps of a chunk's forward and backward with a device's Ops and the
+// tensor-parallel group. It has no order of its own: it does what the step list says, step by step.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "costmodel/result.h"
+#include "executor/comm/communicator.h"
+#include "executor/model/tensors.h"
+#include "executor/model/weights.h"
+
+namespace shardwright {
+
+// Whether the executor can train the model: GPT-2 and Llama kinds. The Error names the field that
+// it cannot.
+std::optional<Error> check_executable(const ModelSpec& model, int64_t seq, DataType type);
+
+// Everything of one microbatch that a forward or backward touches. Pointers may be null where the
+// chunk's place in the pipeline has no use for them.
+struct MicrobatchView {
+  const int32_t* tokens = nullptr;   // [T]
+  const int32_t* targets = nullptr;  // [T]
+  float* input = nullptr;            // [T, h] received activation
+  float* output = nullptr;           // [T, h] to be sent
+  float* output_grad = nullptr;      // [T, h] received
+  float* input_grad = nullptr;       // [T, h] to be sent
+  SavedSet* saved = nullptr;
+  double loss_sum = 0;  // set by the forward of a head: summed over the T tokens
+};
+
+// When a step could start, waiting for tp neighbours excluded, and when it ended.
+using StepTiming = Timing;
+
+class ChunkRunner {
+ public:
+  // `tp_group` may be null when tp is 1. All references must outlive this. `loss_scale` multiplies
+  // the gradient of the summed loss: 1 / tokens of the whole step.
+  ChunkRunner(Ops& ops, const ModelSpec& model, const ChunkShape& chunk, Weights& weights,
+              Group* tp_group, float loss_scale);
+
+  // Performs one step of the lists of costmodel/steps.h. An op it has no routine for is a broken
+  // invariant that names it.
+  StepTiming run(const Step& step, MicrobatchView* view);
+
+ private:
+  struct LayerNames;  // slots of a layer's weights, made once
+  void forward(const Step& step, MicrobatchView* view);
+  void backward_input(const Step& step, MicrobatchView* view);
+  void backward_weight(const Step& step, MicrobatchView* view);
+  void embed_forward(MicrobatchView* view);
+  void loss_forward(MicrobatchView* view);
+  void loss_gather(MicrobatchView* view);
+  void reduce(float* data);
+
+  // Tensors by name, wherever they live: saved, rebuilt or messages.
+  float* act(Saved name, const Step& step, const MicrobatchView& view) const;
+  float* layer_input(int64_t layer, const MicrobatchView& view) const;
+  float* layer_output(int64_t layer, const MicrobatchView& view) const;
+  float* output_grad(int64_t layer, const MicrobatchView& view) const;
+  float* input_grad(int64_t layer, const MicrobatchView& view) const;
+  const float* value(const Step& step, const char* name) const;
+  float* grad(const Step& step, const char* name) const;
+  std::string head_slot() const;
+  int64_t vocab_first() const;
+  int64_t vocab_valid() const;
+
+  Ops& ops_;
+  const ModelSpec& model_;
+  ChunkShape chunk_;
+  Weights& weights_;
+  Group* tp_;
+  float loss_scale_;
+  ScratchSet scratch_;
+  // Local widths.
+  int64_t T_, h_, qkv_, context_, ffn_, up_, vocab_share_;
+  bool gated_;
+  AttentionShape attention_;
+  float eps_;
+  std::optional<Timing> collective_;  // of the step under way, when it was one
+};
+
+}  // namespace shardwright

@@ -1,0 +1,141 @@
+#include "executor/run/interpreter.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "costmodel/check.h"
+#include "executor/exec_error.h"
+
+namespace shardwright {
+namespace {
+
+const RankProgram& own_program(const Program& program, const Communicator& comm) {
+  SW_CHECK_EQ(program.world, comm.size(), "ranks of the program and of the communicator");
+  const int at = program.position_of(comm.rank());
+  SW_CHECK_GE(at, 0, "rank " << comm.rank() << " is not in the program");
+  return program.ranks[at];
+}
+
+}  // namespace
+
+Interpreter::Interpreter(const ModelSpec& model, const Program& program, const StepTable& steps,
+                         Ops& ops, Communicator& comm, const TrainSettings& settings,
+                         SampleSource samples)
+    : model_(model),
+      program_(program),
+      steps_(steps),
+      ops_(ops),
+      comm_(comm),
+      settings_(settings),
+      samples_(std::move(samples)),
+      rank_(own_program(program, comm)),
+      rule_(program) {
+  make_groups();
+  make_chunks();
+  events_.resize(rank_.instructions.size());
+}
+
+Interpreter::~Interpreter() {
+  for (auto& [buffer, live] : live_) {
+    if (live.block != nullptr) ops_.free(live.block);
+  }
+}
+
+void Interpreter::make_groups() {
+  // Every rank asks for its groups in the order of the program, then for its tp group.
+  for (size_t g = 0; g < program_.groups.size(); ++g) {
+    if (!program_.groups[g].has(rank_.rank)) continue;
+    groups_[static_cast<int>(g)] = &comm_.group(program_.groups[g].members());
+  }
+  const int tp = program_.chunks.front().tp;
+  if (tp == 1) return;
+  std::vector<int> members(tp);
+  for (int i = 0; i < tp; ++i) members[i] = rank_.rank - rank_.tp + i;
+  tp_ = &comm_.group(members);
+}
+
+void Interpreter::make_chunks() {
+  for (int chunk : chunks_of(rank_)) {
+    const ChunkInfo& info = program_.chunks.at(chunk);
+    const ChunkShape shape = info.shape();
+    const double tokens =
+        static_cast<double>(shape.tokens()) * program_.microbatches * program_.replicas;
+    ChunkState& state = chunks_[chunk];
+    state.weights = std::make_unique<Weights>(ops_, model_, shape, rank_.tp, settings_.optimizer,
+                                              settings_.seed);
+    state.runner = std::make_unique<ChunkRunner>(ops_, model_, shape, *state.weights, tp_,
+                                                 static_cast<float>(1.0 / tokens));
+  }
+}
+
+StepResult Interpreter::run_step(int64_t step) {
+  step_ = step;
+  loss_sum_ = 0;
+  finished_.assign(rank_.instructions.size(), false);
+  const int at = program_.position_of(rank_.rank);
+  for (int i = 0; i < static_cast<int>(rank_.instructions.size()); ++i) {
+    const Instruction& next = rank_.instructions[i];
+    for (int before : rule_.local_before({at, i})) {
+      SW_CHECK(finished_[before], label_of(next) << " is ready before instruction " << before);
+    }
+    const Effects effects = effects_of(program_, next);
+    for (const Buffer& buffer : effects.allocates) allocate(buffer);
+    note_peak(i);
+    events_[i].steps.clear();
+    try {
+      perform(next, &events_[i]);
+    } catch (const PeerFailed&) {
+      throw;
+    } catch (const ExecError& error) {
+      throw error.inside(label_of(next));
+    }
+    for (const Buffer& buffer : effects.frees) release(buffer);
+    finished_[i] = true;
+  }
+  return result_;
+}
+
+void Interpreter::allocate(const Buffer& buffer) {
+  Live& live = live_[buffer];
+  const ChunkShape shape = program_.chunks.at(buffer.chunk).shape();
+  if (buffer.kind == BufferKind::kSaved) {
+    live.saved = std::make_unique<SavedSet>(ops_, saved_tensors(model_, shape));
+  } else {
+    live.block = ops_.allocate(bytes_of(program_, buffer) / static_cast<Bytes>(sizeof(float)));
+  }
+}
+
+void Interpreter::release(const Buffer& buffer) {
+  const auto found = live_.find(buffer);
+  SW_CHECK(found != live_.end(), "frees " << label_of(buffer) << ", which is not there");
+  if (found->second.block != nullptr) ops_.free(found->second.block);
+  live_.erase(found);
+}
+
+void Interpreter::note_peak(int index) {
+  if (ops_.live_bytes() <= peak_bytes_) return;
+  peak_bytes_ = ops_.live_bytes();
+  peak_index_ = index;
+}
+
+float* Interpreter::block_of(BufferKind kind, const Instruction& next) {
+  const auto found = live_.find(Buffer{kind, next.chunk, next.microbatch});
+  return found == live_.end() ? nullptr : found->second.block;
+}
+
+MicrobatchView Interpreter::view_of(const Instruction& next) {
+  MicrobatchView view;
+  const int32_t* tokens = reinterpret_cast<const int32_t*>(block_of(BufferKind::kTokens, next));
+  if (tokens != nullptr) {
+    view.tokens = tokens;
+    view.targets = tokens + program_.chunks[next.chunk].shape().tokens();
+  }
+  view.input = block_of(BufferKind::kInput, next);
+  view.output = block_of(BufferKind::kOutput, next);
+  view.output_grad = block_of(BufferKind::kOutputGrad, next);
+  view.input_grad = block_of(BufferKind::kInputGrad, next);
+  view.saved = live_.at(Buffer{BufferKind::kSaved, next.chunk, next.microbatch}).saved.get();
+  return view;
+}
+
+}  // namespace shardwright

@@ -1,0 +1,106 @@
+// The interpreter: executes one rank's instructions of a Program for real and records when each
+// ran.
+//
+// It has one routine per opcode and no order of its own: the list is the order, the readiness rule
+// is checked, buffers come and go as effects_of() says, and compute instructions perform exactly
+// the steps of their list.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "executor/comm/communicator.h"
+#include "executor/model/chunk_runner.h"
+#include "planner/program/buffers.h"
+#include "planner/program/step_table.h"
+#include "planner/program/timeline.h"
+
+namespace shardwright {
+
+struct TrainSettings {
+  OptimizerKind optimizer = OptimizerKind::kAdamW;
+  float lr = 1e-3f, beta1 = 0.9f, beta2 = 0.95f, eps = 1e-8f, weight_decay = 0.1f;
+  float clip_norm = 1.0f;
+  int64_t warmup_steps = 0;  // learning rate rises linearly over these
+  uint64_t seed = 1;
+};
+
+// Gives sample `number` of the run: tokens and targets, [seq] each.
+using SampleSource = std::function<void(int64_t number, int32_t* tokens, int32_t* targets)>;
+
+struct StepResult {
+  double loss = 0;       // mean over the step's tokens, the same on all ranks
+  double grad_norm = 0;  // before clipping, the same on all ranks
+};
+
+class Interpreter {
+ public:
+  // All references must outlive this. Allocates weights and scratch.
+  // REQUIRES: the program is verified and holds every rank of the communicator.
+  Interpreter(const ModelSpec& model, const Program& program, const StepTable& steps, Ops& ops,
+              Communicator& comm, const TrainSettings& settings, SampleSource samples);
+  ~Interpreter();
+
+  // Executes the list once, as training step `step` (from 0). Throws ExecError naming rank and
+  // instruction.
+  StepResult run_step(int64_t step);
+
+  // Of the last run_step: absolute monotonic times, by instruction index.
+  const std::vector<EventTime>& events() const { return events_; }
+  Bytes peak_bytes() const { return peak_bytes_; }  // since construction
+  int peak_index() const { return peak_index_; }
+  const Weights& weights(int chunk) const { return *chunks_.at(chunk).weights; }
+  const RankProgram& rank_program() const { return rank_; }
+
+ private:
+  struct ChunkState {
+    std::unique_ptr<Weights> weights;
+    std::unique_ptr<ChunkRunner> runner;
+  };
+  // A buffer alive: plain memory, or the named tensors of a microbatch.
+  struct Live {
+    float* block = nullptr;
+    std::unique_ptr<SavedSet> saved;
+  };
+
+  void make_chunks();
+  void make_groups();
+  void allocate(const Buffer& buffer);
+  void release(const Buffer& buffer);
+  void note_peak(int index);
+  float* block_of(BufferKind kind, const Instruction& next);
+  MicrobatchView view_of(const Instruction& next);
+  void perform(const Instruction& next, EventTime* event);
+  void compute(const Instruction& next, EventTime* event);
+  void load(const Instruction& next, EventTime* event);
+  void message(const Instruction& next, EventTime* event);
+  void reduce(const Instruction& next, EventTime* event);
+  void clip(const Instruction& next, EventTime* event);
+  void update(const Instruction& next, EventTime* event);
+
+  const ModelSpec& model_;
+  const Program& program_;
+  const StepTable& steps_;
+  Ops& ops_;
+  Communicator& comm_;
+  const TrainSettings settings_;
+  SampleSource samples_;
+  const RankProgram& rank_;
+  Readiness rule_;
+  std::map<int, ChunkState> chunks_;
+  std::map<int, Group*> groups_;  // by Program's group index
+  Group* tp_ = nullptr;
+  std::map<Buffer, Live> live_;
+  std::vector<EventTime> events_;
+  std::vector<bool> finished_;
+  int64_t step_ = 0;
+  double loss_sum_ = 0;
+  float grad_scale_ = 1;
+  StepResult result_;
+  Bytes peak_bytes_ = 0;
+  int peak_index_ = -1;
+};
+
+}  // namespace shardwright

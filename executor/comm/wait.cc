@@ -11,8 +11,10 @@
 namespace shardwright {
 namespace {
 
-// A message between two running threads takes 1-10 us; a sleep and a wake-up 50 us and more.
-constexpr int64_t kSpinNs = 30'000;
+// Short, because the awaited rank may be on this very core although there are cores enough: other
+// programs take some, and each wait then lasts this long for nothing. A yield on an idle core costs
+// 0.3 us, which is little more than spinning; a sleep and a wake-up cost 50 us and more.
+constexpr int64_t kSpinNs = 3'000;
 constexpr int64_t kYieldNs = 200'000;
 // Looks between two readings of the clock while spinning.
 constexpr int kTurnsPerReading = 32;

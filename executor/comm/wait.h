@@ -1,5 +1,5 @@
-// How a rank waits for others without taking a core from them: it spins for some microseconds
-// (the usual wait is that short), then yields the core, then asks to be put to sleep.
+// How a rank waits for others without taking a core from them: it spins for a few microseconds,
+// then yields the core for some time, then asks to be put to sleep.
 #pragma once
 
 #include <chrono>

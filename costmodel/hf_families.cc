@@ -29,17 +29,23 @@ int64_t read_head_dim(HfConfig& config, int64_t class_default, int64_t hidden, i
   return hidden / heads;
 }
 
+// Empty when the value is no text.
+std::string text_of(const Json& value) {
+  return value.is_string() ? value.get<std::string>() : std::string();
+}
+
 // Tells whether a rope_scaling object asks for anything else than plain RoPE.
 bool is_scaled(const Json& scaling) {
   for (const char* key : {"rope_type", "type"}) {
-    if (scaling.contains(key)) return scaling[key] != "default";
+    if (scaling.contains(key)) return text_of(scaling[key]) != "default";
   }
   return !scaling.empty();
 }
 
 bool layer_slides(HfConfig& config, const Json& type, int64_t layer) {
-  const bool slides = type == "sliding_attention";
-  if (!slides && type != "full_attention") {
+  const std::string name = text_of(type);
+  const bool slides = name == "sliding_attention";
+  if (!slides && name != "full_attention") {
     config.fields.fail("layer_types[" + std::to_string(layer) + "]", quote(type),
                        "\"full_attention\" or \"sliding_attention\"");
   }

@@ -58,8 +58,7 @@ void with_function(Activation kind, Body&& body) {
   SW_CHECK(false, "unknown activation " << static_cast<int>(kind));
 }
 
-// The slope at x and, where sigmoid and polynomial are shared anyway, the value: the compiler joins
-// the common parts.
+// dgate = dg up act'(gate) and dup = dg act(gate); the compiler joins what value and slope share.
 template <typename F>
 void gated_grad_row(const float* gate, const float* up, const float* dg, float* dgate, float* dup,
                     int64_t f) {

@@ -25,16 +25,14 @@ int64_t ScoreBlock::visible(int64_t row) const {
 
 void pack_rows(const float* from, int64_t ld, int64_t rows, int64_t padded_rows, float scale,
                const HeadDims& dims, float* to) {
-  for (int64_t row = 0; row < padded_rows; ++row) {
+  for (int64_t row = 0; row < rows; ++row) {
     float* packed = to + row * dims.padded_dim;
-    if (row < rows) {
-      for_lanes(dims.head_dim, [&](int64_t i, auto lanes) {
-        store(packed + i, load(from + row * ld + i, lanes) * scale, lanes);
-      });
-    }
-    const int64_t used = row < rows ? dims.head_dim : 0;
-    std::fill(packed + used, packed + dims.padded_dim, 0.0f);
+    for_lanes(dims.head_dim, [&](int64_t i, auto lanes) {
+      store(packed + i, load(from + row * ld + i, lanes) * scale, lanes);
+    });
+    std::fill(packed + dims.head_dim, packed + dims.padded_dim, 0.0f);
   }
+  std::fill(to + rows * dims.padded_dim, to + padded_rows * dims.padded_dim, 0.0f);
 }
 
 namespace {

@@ -19,14 +19,17 @@ constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 constexpr int64_t kParts = 3;  // local max, sum of exponentials, target logit
 
 float row_max(const float* z, int64_t n) {
-  Vec top[2] = {simd::splat(kMinusInfinity), simd::splat(kMinusInfinity)};
-  int which = 0;
-  for_lanes(n, [&](int64_t i, auto lanes) {
-    which ^= 1;
-    top[which] =
-        simd::max(top[which], simd::select(load(z + i, lanes), simd::splat(kMinusInfinity), lanes));
+  const Vec lowest = simd::splat(kMinusInfinity);
+  Vec even = lowest, odd = lowest;
+  int64_t i = 0;
+  for (; i + 2 * simd::kLanes <= n; i += 2 * simd::kLanes) {
+    even = simd::max(even, load(z + i));
+    odd = simd::max(odd, load(z + i + simd::kLanes));
+  }
+  for_lanes(n - i, [&](int64_t k, auto lanes) {
+    even = simd::max(even, simd::select(load(z + i + k, lanes), lowest, lanes));
   });
-  return simd::largest(simd::max(top[0], top[1]));
+  return simd::largest(simd::max(even, odd));
 }
 
 // lse of one token, in double: `ranks` is small.

@@ -42,11 +42,14 @@ inline void store(float* p, Vec v, First lanes) {
   std::memcpy(p, &v, static_cast<size_t>(lanes.count) * sizeof(float));
 }
 
-inline Vec splat(float value) { return Vec{} + value; }
+// Subtracting zero is nothing, also for -0; adding it would be an instruction.
+inline Vec splat(float value) { return value - Vec{}; }
 // A NaN in the first argument comes through, so a diverged run shows.
 inline Vec max(Vec a, Vec b) { return a < b ? b : a; }
 inline Vec min(Vec a, Vec b) { return a > b ? b : a; }
-inline Vec abs(Vec a) { return a < 0.0f ? -a : a; }
+inline IntVec to_bits(Vec a) { return reinterpret_cast<IntVec>(a); }
+inline Vec from_bits(IntVec bits) { return reinterpret_cast<Vec>(bits); }
+inline Vec abs(Vec a) { return from_bits(to_bits(a) & 0x7fffffff); }
 inline Vec square_root(Vec a) {
   Vec root;
   for (int lane = 0; lane < kLanes; ++lane) root[lane] = __builtin_sqrtf(a[lane]);
@@ -62,22 +65,20 @@ inline IntVec lane_index() {
 inline Vec select(Vec v, Vec, All) { return v; }
 inline Vec select(Vec v, Vec rest, First lanes) { return lane_index() < lanes.count ? v : rest; }
 
+// Lane i is lane i + width of v, cyclically.
+inline Vec rotated(Vec v, int width) {
+  return __builtin_shuffle(v, (lane_index() + width) & (kLanes - 1));
+}
 // Pairwise over halves: always the same order.
 inline float sum(Vec v) {
-  float lane[kLanes];
-  std::memcpy(lane, &v, sizeof v);
-  for (int width = kLanes / 2; width > 0; width /= 2) {
-    for (int i = 0; i < width; ++i) lane[i] += lane[i + width];
-  }
-  return lane[0];
+#pragma GCC unroll 4
+  for (int width = kLanes / 2; width > 0; width /= 2) v += rotated(v, width);
+  return v[0];
 }
 inline float largest(Vec v) {
-  float lane[kLanes];
-  std::memcpy(lane, &v, sizeof v);
-  for (int width = kLanes / 2; width > 0; width /= 2) {
-    for (int i = 0; i < width; ++i) lane[i] = lane[i] > lane[i + width] ? lane[i] : lane[i + width];
-  }
-  return lane[0];
+#pragma GCC unroll 4
+  for (int width = kLanes / 2; width > 0; width /= 2) v = max(v, rotated(v, width));
+  return v[0];
 }
 
 template <typename Body>

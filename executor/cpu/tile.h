@@ -26,24 +26,25 @@ struct LeftOperand {
 template <bool kAdd>
 inline void multiply_tile(const LeftOperand& a, const float* b, int64_t ldb, int64_t depth,
                           float* c, int64_t ldc) {
-  Vec sum[kTileRows][2] = {};
+  // Unrolled by request: only then do all sums stay in registers.
+  Vec sum[kTileRows][2];
+#pragma GCC unroll 8
+  for (int64_t row = 0; row < kTileRows; ++row) sum[row][0] = sum[row][1] = Vec{};
   for (int64_t k = 0; k < depth; ++k) {
     const Vec left = load(b + k * ldb), right = load(b + k * ldb + kLanes);
     const float* column = a.data + k * a.depth_stride;
+#pragma GCC unroll 8
     for (int64_t row = 0; row < kTileRows; ++row) {
       const Vec factor = splat(column[row * a.row_stride]);
       sum[row][0] += factor * left;
       sum[row][1] += factor * right;
     }
   }
+#pragma GCC unroll 8
   for (int64_t row = 0; row < kTileRows; ++row) {
     float* to = c + row * ldc;
-    if (kAdd) {
-      sum[row][0] += load(to);
-      sum[row][1] += load(to + kLanes);
-    }
-    store(to, sum[row][0]);
-    store(to + kLanes, sum[row][1]);
+    store(to, kAdd ? sum[row][0] + load(to) : sum[row][0]);
+    store(to + kLanes, kAdd ? sum[row][1] + load(to + kLanes) : sum[row][1]);
   }
 }
 

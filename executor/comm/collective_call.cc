@@ -7,23 +7,23 @@
 namespace shardwright {
 namespace {
 
-const char* name_of(CollectiveKind kind) {
+const char* name_of(CallKind kind) {
   switch (kind) {
-    case CollectiveKind::kSumFloat:
+    case CallKind::kSumFloat:
       return "all_reduce(sum of float, ";
-    case CollectiveKind::kMaxFloat:
+    case CallKind::kMaxFloat:
       return "all_reduce(max of float, ";
-    case CollectiveKind::kSumDouble:
+    case CallKind::kSumDouble:
       return "all_reduce(sum of double, ";
-    case CollectiveKind::kMaxDouble:
+    case CallKind::kMaxDouble:
       return "all_reduce(max of double, ";
-    case CollectiveKind::kAllGather:
+    case CallKind::kAllGather:
       return "all_gather(";
-    case CollectiveKind::kReduceScatter:
+    case CallKind::kReduceScatter:
       return "reduce_scatter(";
-    case CollectiveKind::kBroadcast:
+    case CallKind::kBroadcast:
       return "broadcast(";
-    case CollectiveKind::kBarrier:
+    case CallKind::kBarrier:
       return "barrier(";
   }
   return "unknown collective(";
@@ -31,19 +31,19 @@ const char* name_of(CollectiveKind kind) {
 
 }  // namespace
 
-CollectiveKind all_reduce_kind(const float*, ReduceOp op) {
-  return op == ReduceOp::kSum ? CollectiveKind::kSumFloat : CollectiveKind::kMaxFloat;
+CallKind all_reduce_kind(const float*, ReduceOp op) {
+  return op == ReduceOp::kSum ? CallKind::kSumFloat : CallKind::kMaxFloat;
 }
 
-CollectiveKind all_reduce_kind(const double*, ReduceOp op) {
-  return op == ReduceOp::kSum ? CollectiveKind::kSumDouble : CollectiveKind::kMaxDouble;
+CallKind all_reduce_kind(const double*, ReduceOp op) {
+  return op == ReduceOp::kSum ? CallKind::kSumDouble : CallKind::kMaxDouble;
 }
 
 std::string to_string(const CollectiveCall& call) {
   std::string text = name_of(call.kind);
-  if (call.kind == CollectiveKind::kBarrier) return text + ")";
+  if (call.kind == CallKind::kBarrier) return text + ")";
   text += std::to_string(call.elements) + " elements";
-  if (call.kind == CollectiveKind::kBroadcast) text += " from member " + std::to_string(call.root);
+  if (call.kind == CallKind::kBroadcast) text += " from member " + std::to_string(call.root);
   return text + ")";
 }
 

@@ -10,7 +10,7 @@
 
 namespace shardwright {
 
-enum class CollectiveKind : int32_t {
+enum class CallKind : int32_t {
   kSumFloat,
   kMaxFloat,
   kSumDouble,
@@ -22,15 +22,15 @@ enum class CollectiveKind : int32_t {
 };
 
 struct CollectiveCall {
-  CollectiveKind kind = CollectiveKind::kBarrier;
+  CallKind kind = CallKind::kBarrier;
   int32_t root = 0;      // index of the broadcasting member; 0 in the other kinds
   int64_t elements = 0;  // as in the call: per member in all_gather and reduce_scatter
 
   bool operator==(const CollectiveCall&) const = default;
 };
 
-CollectiveKind all_reduce_kind(const float* data, ReduceOp op);
-CollectiveKind all_reduce_kind(const double* data, ReduceOp op);
+CallKind all_reduce_kind(const float* data, ReduceOp op);
+CallKind all_reduce_kind(const double* data, ReduceOp op);
 
 // "all_reduce(sum of float, 1000 elements)"
 std::string to_string(const CollectiveCall& call);

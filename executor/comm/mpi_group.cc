@@ -149,7 +149,7 @@ Timing MpiGroup::all_reduce(double* data, int64_t elements, ReduceOp op) {
 }
 
 Timing MpiGroup::all_gather(const float* mine, float* all, int64_t elements) {
-  meeting_.announce({CollectiveKind::kAllGather, 0, elements});
+  meeting_.announce({CallKind::kAllGather, 0, elements});
   post_exchange<float>(
       [&](int i) {
         return Part<float>{all + i * elements, elements};
@@ -165,7 +165,7 @@ Timing MpiGroup::all_gather(const float* mine, float* all, int64_t elements) {
 }
 
 Timing MpiGroup::reduce_scatter(const float* all, float* mine, int64_t elements) {
-  meeting_.announce({CollectiveKind::kReduceScatter, 0, elements});
+  meeting_.announce({CallKind::kReduceScatter, 0, elements});
   int64_t start_ns = 0;
   // At least once, so that members meet also over nothing.
   for (int64_t at = 0; at == 0 || at < elements; at += link_.piece_elements) {
@@ -191,7 +191,7 @@ Timing MpiGroup::reduce_scatter(const float* all, float* mine, int64_t elements)
 
 Timing MpiGroup::broadcast(float* data, int64_t elements, int root_index) {
   SW_CHECK(root_index >= 0 && root_index < size(), "broadcast root " << root_index);
-  meeting_.announce({CollectiveKind::kBroadcast, root_index, elements});
+  meeting_.announce({CallKind::kBroadcast, root_index, elements});
   if (index_ != root_index) {
     post_receive<float>({data, elements}, root_index);
   } else {
@@ -205,7 +205,7 @@ Timing MpiGroup::broadcast(float* data, int64_t elements, int root_index) {
 }
 
 Timing MpiGroup::barrier() {
-  meeting_.announce({CollectiveKind::kBarrier, 0, 0});
+  meeting_.announce({CallKind::kBarrier, 0, 0});
   return end(meeting_.meet());
 }
 

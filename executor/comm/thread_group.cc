@@ -116,7 +116,7 @@ Timing ThreadGroup::all_reduce(double* data, int64_t elements, ReduceOp op) {
 }
 
 Timing ThreadGroup::all_gather(const float* mine, float* all, int64_t elements) {
-  return meet({CollectiveKind::kAllGather, 0, elements}, mine, all, [&] {
+  return meet({CallKind::kAllGather, 0, elements}, mine, all, [&] {
     for (int i = 0; i < size(); ++i) {
       copy(all + i * elements, static_cast<const float*>(board_.cards[i].in), elements);
     }
@@ -124,7 +124,7 @@ Timing ThreadGroup::all_gather(const float* mine, float* all, int64_t elements) 
 }
 
 Timing ThreadGroup::reduce_scatter(const float* all, float* mine, int64_t elements) {
-  return meet({CollectiveKind::kReduceScatter, 0, elements}, all, mine, [&] {
+  return meet({CallKind::kReduceScatter, 0, elements}, all, mine, [&] {
     const auto from = [&](int member) {
       return static_cast<const float*>(board_.cards[member].in) + index_ * elements;
     };
@@ -134,13 +134,13 @@ Timing ThreadGroup::reduce_scatter(const float* all, float* mine, int64_t elemen
 
 Timing ThreadGroup::broadcast(float* data, int64_t elements, int root_index) {
   SW_CHECK(root_index >= 0 && root_index < size(), "broadcast root " << root_index);
-  return meet({CollectiveKind::kBroadcast, root_index, elements}, data, data, [&] {
+  return meet({CallKind::kBroadcast, root_index, elements}, data, data, [&] {
     copy(data, static_cast<const float*>(board_.cards[root_index].in), elements);
   });
 }
 
 Timing ThreadGroup::barrier() {
-  return meet({CollectiveKind::kBarrier, 0, 0}, nullptr, nullptr, [] {});
+  return meet({CallKind::kBarrier, 0, 0}, nullptr, nullptr, [] {});
 }
 
 }  // namespace shardwright

@@ -14,17 +14,17 @@ bool ends_with(const std::string& text, const std::string& tail) {
          text.compare(text.size() - tail.size(), tail.size(), tail) == 0;
 }
 
-// GPT-2's initialisation: normal(0, 0.02), the projections into the residual stream smaller by
+// GPT-2's initialisation: normal(0, std), the projections into the residual stream smaller by
 // sqrt(2 layers), norms 1, biases 0.
-constexpr float kStd = 0.02f;
-float std_of(const ModelSpec& model, const std::string& name) {
+float std_of(const ModelSpec& model, const std::string& name, float std) {
   const bool residual =
       ends_with(name, "attention.out.weight") || ends_with(name, "mlp.down.weight");
   const double layers = static_cast<double>(model.layers());
-  return residual ? static_cast<float>(kStd / std::sqrt(2.0 * layers)) : kStd;
+  return residual ? static_cast<float>(std / std::sqrt(2.0 * layers)) : std;
 }
 
-void fill_part(const ModelSpec& model, const ParameterPart& part, uint64_t seed, float* out) {
+void fill_part(const ModelSpec& model, const ParameterPart& part, const InitSettings& init,
+               float* out) {
   if (!part.decays) {
     const float value =
         part.name.find("norm") != std::string::npos && ends_with(part.name, ".weight") ? 1.0f
@@ -32,7 +32,7 @@ void fill_part(const ModelSpec& model, const ParameterPart& part, uint64_t seed,
     std::fill(out, out + part.elements(), value);
     return;
   }
-  const float std = std_of(model, part.name);
+  const float std = std_of(model, part.name, init.std);
   for (int64_t row = 0; row < part.rows; ++row) {
     float* to = out + row * part.cols;
     const int64_t global = part.row0 + row;
@@ -41,14 +41,14 @@ void fill_part(const ModelSpec& model, const ParameterPart& part, uint64_t seed,
       continue;
     }
     init_normal_range(part.name, static_cast<uint64_t>(global * part.global_cols + part.col0),
-                      static_cast<uint64_t>(part.cols), seed, std, to);
+                      static_cast<uint64_t>(part.cols), init.seed, std, to);
   }
 }
 
 }  // namespace
 
 Weights::Weights(Ops& ops, const ModelSpec& model, const ChunkShape& chunk, int64_t tp_index,
-                 OptimizerKind optimizer, uint64_t seed)
+                 OptimizerKind optimizer, const InitSettings& init)
     : ops_(ops), tensors_(chunk_parameters(model, chunk, tp_index)) {
   lay_out(tp_index);
   values_ = ops.allocate(size_);
@@ -59,7 +59,7 @@ Weights::Weights(Ops& ops, const ModelSpec& model, const ChunkShape& chunk, int6
     ops.fill(moment1_, 0.0f, size_);
     ops.fill(moment2_, 0.0f, size_);
   }
-  initialise(model, seed);
+  initialise(model, init);
   zero_gradients(ops);
 }
 
@@ -84,13 +84,13 @@ void Weights::lay_out(int64_t tp_index) {
   }
 }
 
-void Weights::initialise(const ModelSpec& model, uint64_t seed) {
+void Weights::initialise(const ModelSpec& model, const InitSettings& init) {
   std::vector<float> host;
   int64_t offset = 0;
   for (const ParameterTensor& tensor : tensors_) {
     for (const ParameterPart& part : tensor.parts) {
       host.resize(static_cast<size_t>(part.elements()));
-      fill_part(model, part, seed, host.data());
+      fill_part(model, part, init, host.data());
       ops_.copy(values_ + offset, host.data(), part.elements());
       offset += part.elements();
     }

@@ -12,12 +12,18 @@
 
 namespace shardwright {
 
+// Initial weights: normal(0, std), smaller for projections into the residual stream, from `seed`.
+struct InitSettings {
+  uint64_t seed = 1;
+  float std = 0.02f;  // GPT-2's
+};
+
 class Weights {
  public:
   // Allocates and initialises: every element depends on its parameter's name and its place in the
   // unsharded tensor only, so all plans start from the same model. Gradients start at zero.
   Weights(Ops& ops, const ModelSpec& model, const ChunkShape& chunk, int64_t tp_index,
-          OptimizerKind optimizer, uint64_t seed);
+          OptimizerKind optimizer, const InitSettings& init);
   ~Weights();
   Weights(const Weights&) = delete;
   Weights& operator=(const Weights&) = delete;
@@ -47,7 +53,7 @@ class Weights {
     bool decays = false, counted = false;
   };
   void lay_out(int64_t tp_index);
-  void initialise(const ModelSpec& model, uint64_t seed);
+  void initialise(const ModelSpec& model, const InitSettings& init);
 
   Ops& ops_;
   std::vector<ParameterTensor> tensors_;

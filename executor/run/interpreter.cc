@@ -62,7 +62,7 @@ void Interpreter::make_chunks() {
         static_cast<double>(shape.tokens()) * program_.microbatches * program_.replicas;
     ChunkState& state = chunks_[chunk];
     state.weights = std::make_unique<Weights>(ops_, model_, shape, rank_.tp, settings_.optimizer,
-                                              settings_.seed);
+                                              settings_.init);
     state.runner = std::make_unique<ChunkRunner>(ops_, model_, shape, *state.weights, tp_,
                                                  static_cast<float>(1.0 / tokens));
   }

@@ -24,7 +24,7 @@ struct TrainSettings {
   float lr = 1e-3f, beta1 = 0.9f, beta2 = 0.95f, eps = 1e-8f, weight_decay = 0.1f;
   float clip_norm = 1.0f;
   int64_t warmup_steps = 0;  // learning rate rises linearly over these
-  uint64_t seed = 1;
+  InitSettings init;
 };
 
 // Gives sample `number` of the run: tokens and targets, [seq] each.

@@ -108,11 +108,12 @@ std::optional<Error> read_inline_devices(const Json& json, const std::string& fi
   return std::nullopt;
 }
 
-std::optional<Error> load_named_devices(const std::string& file, const std::string& profiles_dir,
-                                        ClusterSpec* out) {
+// Devices of groups that the file does not carry itself.
+std::optional<Error> load_named_devices(const Json& inline_devices, const std::string& file,
+                                        const std::string& profiles_dir, ClusterSpec* out) {
   for (size_t g = 0; g < out->groups.size(); ++g) {
     const std::string& name = out->groups[g].device;
-    if (out->devices.count(name) > 0) continue;
+    if (inline_devices.contains(name) || out->devices.count(name) > 0) continue;
     Result<DeviceProfile> device = load_shipped_device(name, profiles_dir);
     if (!device) {
       Error error = device.error();
@@ -152,8 +153,8 @@ Result<ClusterSpec> read_cluster(const Json& json, const std::string& file,
   if (auto error = read_groups(groups, file, &out)) return *error;
   if (auto error = read_levels(levels, file, &out)) return *error;
   if (auto error = check_nodes(file, out)) return *error;
+  if (auto error = load_named_devices(devices, file, profiles_dir, &out)) return *error;
   if (auto error = read_inline_devices(devices, file, &out)) return *error;
-  if (auto error = load_named_devices(file, profiles_dir, &out)) return *error;
   return out;
 }
 

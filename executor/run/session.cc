@@ -1,0 +1,63 @@
+#include "executor/run/session.h"
+
+#include "costmodel/check.h"
+#include "executor/data/text_data.h"
+#include "executor/exec_error.h"
+#include "executor/model/chunk_runner.h"
+#include "planner/compile.h"
+#include "planner/program/verify.h"
+
+namespace shardwright {
+namespace {
+
+// A failed write of the folder while training ends the run like any other failure of rank 0.
+void require_written(const std::optional<Error>& error) {
+  if (error) throw ExecError(0, "run folder", error->line());
+}
+
+}  // namespace
+
+Result<SessionReport> run_session(const SessionRequest& request, const char* backend, bool writes,
+                                  const RankStarter& start, const OpsMaker& make_ops,
+                                  const StepDone& done) {
+  const Plan& plan = request.plan;
+  if (auto error = check_executable(request.model, plan.seq, plan.precision)) return *error;
+  const auto data = TextData::open(request.data, plan.seq, plan.global_batch, request.model.vocab,
+                                   request.options.settings.init.seed);
+  if (!data) return data.error();
+  const Program program = compile(request.model, plan, {.overlap = false});
+  const VerifyReport report = verify(program);
+  SW_CHECK(report.ok(), plan.label() << "\n" << problem_table(program, report));
+  const StepTable steps(request.model, program, plan.optimizer);
+
+  std::optional<RunFolder> folder;
+  if (writes) {
+    Result<RunFolder> made = RunFolder::create(request.out, request.plan_text);
+    if (!made) return made.error();
+    folder.emplace(std::move(made).value());
+  }
+  const SampleSource samples = [&](int64_t number, int32_t* tokens, int32_t* targets) {
+    (*data)->sample(number, tokens, targets);
+  };
+  const StepDone write_and_tell = [&](const StepMetrics& metrics) {
+    if (folder) require_written(folder->add(metrics, plan.tokens_per_step()));
+    if (done) done(metrics);
+  };
+  SessionReport session;
+  start([&](Communicator& comm) {
+    const std::unique_ptr<Ops> ops = make_ops(comm.rank());
+    TrainResult result = train_rank(request.model, program, steps, *ops, comm, request.options,
+                                    samples, write_and_tell);
+    if (comm.rank() == 0) session.result = std::move(result);
+  });
+  if (!writes) return session;
+  const RunSummary summary{plan.ranks(), request.options.steps, plan.tokens_per_step(), backend,
+                           session.result.makespans};
+  if (auto error = folder->finish(summary, session.result.measured)) return *error;
+  session.peak_bytes = session.result.measured.peak_bytes();
+  session.tokens_per_s =
+      static_cast<double>(plan.tokens_per_step()) / to_seconds(summary.median_makespan());
+  return session;
+}
+
+}  // namespace shardwright

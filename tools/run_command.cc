@@ -1,0 +1,173 @@
+#include "tools/run_command.h"
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <thread>
+
+#include "executor/comm/launch.h"
+#include "executor/comm/mpi_comm.h"
+#include "executor/comm/thread_comm.h"
+#include "executor/cpu/cpu_ops.h"
+#include "executor/exec_error.h"
+#include "executor/profile/this_machine.h"
+#include "executor/run/session.h"
+#include "planner/plan_json.h"
+#include "tools/exit_codes.h"
+
+namespace shardwright {
+namespace {
+
+// A plan is for the machine that it was made for: its prediction means nothing elsewhere.
+std::optional<Error> check_machine(const RunArguments& arguments, const LoadedPlan& loaded) {
+  if (arguments.any_machine) return std::nullopt;
+  const std::string& device = loaded.cluster.device_of(0).name;
+  const std::string here = this_device_name();
+  if (device != here) {
+    return Error{arguments.plan, "cluster", "a plan for " + device,
+                 "one for " + here + ", this machine (--any-machine runs it all the same)"};
+  }
+  const int64_t cores = static_cast<int64_t>(std::thread::hardware_concurrency());
+  const int64_t ranks = loaded.plan.ranks();
+  if (ranks > cores && arguments.hostfile.empty() && !inside_mpi_launch()) {
+    return Error{arguments.plan, "ranks", std::to_string(ranks),
+                 "at most " + std::to_string(cores) +
+                     ", the cores of this machine (--any-machine runs it all the same)"};
+  }
+  return std::nullopt;
+}
+
+class Printer {
+ public:
+  Printer(const RunArguments& arguments, const Plan& plan, std::ostream& out)
+      : arguments_(arguments), plan_(plan), out_(out) {}
+
+  void step(const StepMetrics& metrics) const {
+    if (arguments_.json || !isatty(STDOUT_FILENO)) return;
+    out_ << "\rstep " << metrics.step + 1 << "/" << arguments_.options.steps << "  loss "
+         << metrics.loss << "  " << tokens_per_s(metrics) << " tokens/s   " << std::flush;
+    if (metrics.step + 1 == arguments_.options.steps) out_ << "\n";
+  }
+
+  void report(const SessionReport& session, const char* backend) const {
+    const auto& metrics = session.result.metrics;
+    const double step_s = static_cast<double>(plan_.tokens_per_step()) / session.tokens_per_s;
+    if (arguments_.json) {
+      const Json json = {{"plan", plan_.label()},
+                         {"ranks", plan_.ranks()},
+                         {"backend", backend},
+                         {"steps", arguments_.options.steps},
+                         {"loss_first", metrics.front().loss},
+                         {"loss_last", metrics.back().loss},
+                         {"step_time_s", step_s},
+                         {"tokens_per_s", session.tokens_per_s},
+                         {"memory_peak_bytes", session.peak_bytes},
+                         {"out", arguments_.out}};
+      out_ << json.dump(1) << "\n";
+      return;
+    }
+    char line[256];
+    std::snprintf(line, sizeof line,
+                  "%s on %lld ranks (%s): %lld steps, loss %.4f -> %.4f\n"
+                  "step %.2f ms, %.0f tokens/s, peak memory %.1f MiB a rank\n",
+                  plan_.label().c_str(), static_cast<long long>(plan_.ranks()), backend,
+                  static_cast<long long>(arguments_.options.steps), metrics.front().loss,
+                  metrics.back().loss, step_s * 1e3, session.tokens_per_s,
+                  static_cast<double>(session.peak_bytes) / (1 << 20));
+    out_ << line << "measured: " << arguments_.out << " (shardwright compare " << arguments_.out
+         << ")\n";
+  }
+
+ private:
+  int64_t tokens_per_s(const StepMetrics& metrics) const {
+    return static_cast<int64_t>(static_cast<double>(plan_.tokens_per_step()) / metrics.seconds);
+  }
+  const RunArguments& arguments_;
+  const Plan& plan_;
+  std::ostream& out_;
+};
+
+SessionRequest request_of(const RunArguments& arguments, const LoadedPlan& loaded) {
+  SessionRequest request;
+  request.model = loaded.model;
+  request.plan = loaded.plan;
+  request.plan_text = loaded.text;
+  request.data = arguments.data;
+  request.out = arguments.out;
+  request.options = arguments.options;
+  request.options.settings.optimizer = loaded.plan.optimizer;
+  request.deadline = std::chrono::nanoseconds(static_cast<int64_t>(arguments.deadline_s * 1e9));
+  return request;
+}
+
+int run_threads(const RunArguments& arguments, const SessionRequest& request, std::ostream& out,
+                std::ostream& err) {
+  const Printer printer(arguments, request.plan, out);
+  const auto start = [&](const std::function<void(Communicator&)>& body) {
+    run_ranks(static_cast<int>(request.plan.ranks()), request.deadline, body);
+  };
+  const auto session = run_session(request, "threads", true, start, make_cpu_ops,
+                                   [&](const StepMetrics& m) { printer.step(m); });
+  if (!session) {
+    err << session.error().line() << "\n";
+    return kExitBadInput;
+  }
+  printer.report(*session, "threads");
+  return kExitOk;
+}
+
+// This process is one rank of an MPI launch.
+int run_joined(const RunArguments& arguments, const SessionRequest& request, std::ostream& out,
+               std::ostream& err) {
+  MpiSession mpi;
+  const bool first = mpi.rank() == 0;
+  if (mpi.size() != request.plan.ranks()) {
+    if (first) {
+      err << Error{arguments.plan, "ranks", std::to_string(request.plan.ranks()),
+                   std::to_string(mpi.size()) + ", the processes of this launch"}
+                 .line()
+          << "\n";
+    }
+    return kExitBadInput;
+  }
+  const Printer printer(arguments, request.plan, out);
+  const auto start = [&](const std::function<void(Communicator&)>& body) {
+    const auto comm = make_mpi_communicator(mpi, request.deadline);
+    body(*comm);
+  };
+  try {
+    const auto session = run_session(request, "mpi", first, start, make_cpu_ops,
+                                     [&](const StepMetrics& m) { printer.step(m); });
+    if (session) {
+      if (first) printer.report(*session, "mpi");
+      return kExitOk;
+    }
+    if (first) err << session.error().line() << std::endl;
+    mpi.abort(kExitBadInput);
+  } catch (const ExecError& error) {
+    err << error.what() << std::endl;
+    mpi.abort(kExitRunFailed);
+  }
+}
+
+}  // namespace
+
+int run_run(const RunArguments& arguments, std::ostream& out, std::ostream& err) {
+  const auto loaded = load_plan(arguments.plan, default_profiles_dir());
+  std::optional<Error> error;
+  if (!loaded) error = loaded.error();
+  if (!error) error = check_machine(arguments, *loaded);
+  if (error) {
+    err << error->line() << "\n";
+    return kExitBadInput;
+  }
+  const SessionRequest request = request_of(arguments, *loaded);
+  if (inside_mpi_launch()) return run_joined(arguments, request, out, err);
+  if (arguments.ranks_as == "processes") {
+    return launch_mpi(static_cast<int>(request.plan.ranks()), arguments.command_line,
+                      arguments.hostfile);
+  }
+  return run_threads(arguments, request, out, err);
+}
+
+}  // namespace shardwright

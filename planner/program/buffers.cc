@@ -51,22 +51,22 @@ Effects effects_of(const Program& program, const Instruction& instruction) {
   };
   switch (instruction.op) {
     case OpCode::kLoad:
-      effects.allocates = {buffer(BufferKind::kTokens)};
+      effects.allocates.push_back(buffer(BufferKind::kTokens));
       break;
     case OpCode::kReceiveActivation:
-      effects.allocates = {buffer(BufferKind::kInput)};
+      effects.allocates.push_back(buffer(BufferKind::kInput));
       break;
     case OpCode::kReceiveGradient:
-      effects.allocates = {buffer(BufferKind::kOutputGrad)};
+      effects.allocates.push_back(buffer(BufferKind::kOutputGrad));
       break;
     case OpCode::kSendActivation:
-      effects.frees = {buffer(BufferKind::kOutput)};
+      effects.frees.push_back(buffer(BufferKind::kOutput));
       break;
     case OpCode::kSendGradient:
-      effects.frees = {buffer(BufferKind::kInputGrad)};
+      effects.frees.push_back(buffer(BufferKind::kInputGrad));
       break;
     case OpCode::kForward:
-      effects.allocates = {buffer(BufferKind::kSaved)};
+      effects.allocates.push_back(buffer(BufferKind::kSaved));
       if (!chunk.head) effects.allocates.push_back(buffer(BufferKind::kOutput));
       if (chunk.embedding || chunk.head) effects.needs.push_back(buffer(BufferKind::kTokens));
       if (!chunk.embedding) effects.needs.push_back(buffer(BufferKind::kInput));
@@ -81,7 +81,7 @@ Effects effects_of(const Program& program, const Instruction& instruction) {
     default:
       break;
   }
-  effects.needs.insert(effects.needs.end(), effects.frees.begin(), effects.frees.end());
+  for (const Buffer& freed : effects.frees) effects.needs.push_back(freed);
   return effects;
 }
 

@@ -2,6 +2,7 @@
 // on the walk: simulate and verify count them, the executor allocates and frees them.
 #pragma once
 
+#include <array>
 #include <string>
 #include <vector>
 
@@ -27,10 +28,24 @@ struct Buffer {
 std::string label_of(const Buffer& buffer);  // "saved c0 m3"
 Bytes bytes_of(const Program& program, const Buffer& buffer);
 
+// The few buffers of one instruction, without a heap allocation: search asks for millions of them.
+class BufferList {
+ public:
+  void push_back(const Buffer& buffer) { items_.at(size_++) = buffer; }
+  const Buffer* begin() const { return items_.data(); }
+  const Buffer* end() const { return items_.data() + size_; }
+  bool empty() const { return size_ == 0; }
+  size_t size() const { return size_; }
+
+ private:
+  std::array<Buffer, 4> items_;
+  size_t size_ = 0;
+};
+
 // Allocated before the instruction runs, needed while it runs, freed when it has run. A buffer that
 // is freed is also needed.
 struct Effects {
-  std::vector<Buffer> allocates, needs, frees;
+  BufferList allocates, needs, frees;
 };
 // REQUIRES: instruction.chunk is a chunk of the program, or -1.
 Effects effects_of(const Program& program, const Instruction& instruction);

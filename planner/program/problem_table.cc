@@ -25,7 +25,7 @@ std::string cell_of(const Instruction& instruction) {
   std::string text = kShort.at(instruction.op);
   if (instruction.microbatch >= 0) {
     text += std::to_string(instruction.microbatch);
-    if (instruction.chunk >= 0) text += "c" + std::to_string(instruction.chunk);
+    if (instruction.chunk >= 0) text.append("c").append(std::to_string(instruction.chunk));
   }
   return text;
 }

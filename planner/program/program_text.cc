@@ -179,9 +179,9 @@ std::string print_instruction(int index, const Instruction& instruction) {
   std::string text = std::to_string(index) + " " + label_of(instruction);
   if (instruction.peer >= 0) text += " peer " + std::to_string(instruction.peer);
   if (instruction.group >= 0) text += " group " + std::to_string(instruction.group);
-  text += std::string(" @") + name_of(instruction.lane);
+  text.append(" @").append(name_of(instruction.lane));
   if (!instruction.waits.empty()) text += " wait";
-  for (int wait : instruction.waits) text += " " + std::to_string(wait);
+  for (int wait : instruction.waits) text.append(" ").append(std::to_string(wait));
   return text;
 }
 

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <array>
-#include <deque>
 #include <map>
+#include <numeric>
 #include <tuple>
 
 namespace shardwright {
@@ -78,33 +78,40 @@ void Readiness::match_messages() {
 }
 
 void Readiness::match_collectives() {
-  for (int g = 0; g < static_cast<int>(program_.groups.size()); ++g) {
-    std::vector<std::vector<Ref>> issued;  // per member present
-    for (int at = 0; at < static_cast<int>(program_.ranks.size()); ++at) {
-      if (!program_.groups[g].has(program_.ranks[at].rank)) continue;
-      issued.emplace_back();
-      const auto& list = program_.ranks[at].instructions;
-      for (int i = 0; i < static_cast<int>(list.size()); ++i) {
-        if (list[i].group == g) issued.back().push_back({at, i});
-      }
-    }
-    size_t rounds = 0, common = issued.empty() ? 0 : issued.front().size();
-    for (const auto& member : issued) {
-      rounds = std::max(rounds, member.size());
-      common = std::min(common, member.size());
-    }
-    for (size_t k = 0; k < rounds; ++k) {
-      std::vector<Ref> together;
-      for (const auto& member : issued) {
-        if (k < member.size()) together.push_back(member[k]);
-      }
-      if (k < common) {
-        collectives_.push_back(std::move(together));
-      } else {
-        mismatch(together.front(), "not every member of group " + std::to_string(g) + " joins it");
-      }
+  for (int g = 0; g < static_cast<int>(program_.groups.size()); ++g) match_group(g);
+  check_membership();
+}
+
+void Readiness::match_group(int group) {
+  std::vector<std::vector<Ref>> issued;  // per member present
+  for (int at = 0; at < static_cast<int>(program_.ranks.size()); ++at) {
+    if (!program_.groups[group].has(program_.ranks[at].rank)) continue;
+    issued.emplace_back();
+    const auto& list = program_.ranks[at].instructions;
+    for (int i = 0; i < static_cast<int>(list.size()); ++i) {
+      if (list[i].group == group) issued.back().push_back({at, i});
     }
   }
+  size_t rounds = 0, common = issued.empty() ? 0 : issued.front().size();
+  for (const auto& member : issued) {
+    rounds = std::max(rounds, member.size());
+    common = std::min(common, member.size());
+  }
+  for (size_t k = 0; k < rounds; ++k) {
+    std::vector<Ref> together;
+    for (const auto& member : issued) {
+      if (k < member.size()) together.push_back(member[k]);
+    }
+    if (k < common) {
+      collectives_.push_back(std::move(together));
+    } else {
+      mismatch(together.front(),
+               "not every member of group " + std::to_string(group) + " joins it");
+    }
+  }
+}
+
+void Readiness::check_membership() {
   for (int at = 0; at < static_cast<int>(program_.ranks.size()); ++at) {
     const RankProgram& rank = program_.ranks[at];
     for (int i = 0; i < static_cast<int>(rank.instructions.size()); ++i) {
@@ -117,12 +124,14 @@ void Readiness::match_collectives() {
   }
 }
 
+void Readiness::add_unit(std::span<const Ref> members) {
+  for (Ref ref : members) unit_[flat(ref)] = num_units();
+  unit_members_.insert(unit_members_.end(), members.begin(), members.end());
+  unit_begin_.push_back(static_cast<int>(unit_members_.size()));
+}
+
 void Readiness::form_units() {
-  const auto add = [&](std::vector<Ref> members) {
-    for (Ref ref : members) unit_[flat(ref)] = static_cast<int>(units_.size());
-    units_.push_back(std::move(members));
-  };
-  for (auto& together : collectives_) add(std::move(together));
+  for (const auto& together : collectives_) add_unit(together);
   collectives_.clear();
   for (int at = 0; at < static_cast<int>(program_.ranks.size()); ++at) {
     const int count = static_cast<int>(program_.ranks[at].instructions.size());
@@ -131,7 +140,8 @@ void Readiness::form_units() {
       if (unit_[flat(ref)] >= 0) continue;
       const Ref other = partner_[flat(ref)];
       const bool meet = program_.messages == MessageMode::kRendezvous && other.at >= 0;
-      add(meet ? std::vector<Ref>{ref, other} : std::vector<Ref>{ref});
+      const Ref members[] = {ref, other};
+      add_unit({members, meet ? 2U : 1U});
     }
   }
 }
@@ -146,35 +156,37 @@ std::vector<int> Readiness::local_before(Ref ref) const {
   return before;
 }
 
-std::vector<Ref> Readiness::walk(const std::function<void(const std::vector<Ref>&)>& visit) const {
-  // Kahn's algorithm over units, first in first out: the order follows from the program alone.
-  std::vector<int> missing(units_.size(), 0);
-  std::vector<std::vector<int>> followers(units_.size());
-  for (int unit = 0; unit < static_cast<int>(units_.size()); ++unit) {
-    for (Ref ref : units_[unit]) {
-      for_each_before(ref, [&](Ref before) {
-        followers[unit_of(before)].push_back(unit);
-        ++missing[unit];
-      });
-    }
+Readiness::Progress Readiness::begin_walk() const {
+  Progress progress;
+  progress.missing.assign(num_units(), 0);
+  progress.begin.assign(num_units() + 1, 0);
+  for_each_edge([&](int before, int after) {
+    ++progress.begin[before + 1];
+    ++progress.missing[after];
+  });
+  std::partial_sum(progress.begin.begin(), progress.begin.end(), progress.begin.begin());
+  progress.followers.resize(progress.begin.back());
+  std::vector<int> next(progress.begin.begin(), progress.begin.end() - 1);
+  for_each_edge([&](int before, int after) { progress.followers[next[before]++] = after; });
+  for (int unit = 0; unit < num_units(); ++unit) {
+    if (progress.missing[unit] == 0) progress.ready.push_back(unit);
   }
-  std::deque<int> ready;
-  for (int unit = 0; unit < static_cast<int>(units_.size()); ++unit) {
-    if (missing[unit] == 0) ready.push_back(unit);
+  return progress;
+}
+
+void Readiness::finish_unit(int unit, Progress* progress) const {
+  for (int i = progress->begin[unit]; i < progress->begin[unit + 1]; ++i) {
+    const int follower = progress->followers[i];
+    if (--progress->missing[follower] == 0) progress->ready.push_back(follower);
   }
-  std::vector<bool> done(units_.size(), false);
-  while (!ready.empty()) {
-    const int unit = ready.front();
-    ready.pop_front();
-    visit(units_[unit]);
-    done[unit] = true;
-    for (int follower : followers[unit]) {
-      if (--missing[follower] == 0) ready.push_back(follower);
-    }
-  }
+}
+
+std::vector<Ref> Readiness::stuck(const Progress& progress) const {
   std::vector<Ref> stuck;
-  for (size_t unit = 0; unit < units_.size(); ++unit) {
-    if (!done[unit]) stuck.insert(stuck.end(), units_[unit].begin(), units_[unit].end());
+  for (int unit = 0; unit < num_units(); ++unit) {
+    if (progress.missing[unit] == 0) continue;
+    const auto members = members_of(unit);
+    stuck.insert(stuck.end(), members.begin(), members.end());
   }
   std::sort(stuck.begin(), stuck.end());
   return stuck;

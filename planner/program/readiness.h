@@ -13,8 +13,9 @@
 // on that channel; the k-th collective of each member on a group match one another.
 #pragma once
 
-#include <functional>
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "planner/program/instruction.h"
@@ -40,12 +41,22 @@ class Readiness {
   Ref partner(Ref ref) const { return partner_[flat(ref)]; }
   // The unit that the instruction starts with: itself alone, or all members of its collective.
   int unit_of(Ref ref) const { return unit_[flat(ref)]; }
-  const std::vector<Ref>& members_of(int unit) const { return units_[unit]; }
+  std::span<const Ref> members_of(int unit) const {
+    return {unit_members_.data() + unit_begin_[unit], unit_members_.data() + unit_begin_[unit + 1]};
+  }
 
-  // Calls visit(unit members) once for every unit, in an order that respects the rule and depends
-  // on nothing but the program. Returns the instructions that could never start (empty when all
-  // ran).
-  std::vector<Ref> walk(const std::function<void(const std::vector<Ref>&)>& visit) const;
+  // Calls visit(members of a unit) once for every unit, in an order that respects the rule and
+  // depends on nothing but the program. Returns the instructions that could never start (empty when
+  // all ran).
+  template <typename Visit>
+  std::vector<Ref> walk(Visit&& visit) const {
+    Progress progress = begin_walk();
+    for (size_t next = 0; next < progress.ready.size(); ++next) {
+      visit(members_of(progress.ready[next]));
+      finish_unit(progress.ready[next], &progress);
+    }
+    return stuck(progress);
+  }
   // Calls each(ref) for everything that must have finished before `ref`, on any rank.
   template <typename Each>
   void for_each_before(Ref ref, Each&& each) const {
@@ -61,11 +72,34 @@ class Readiness {
   }
 
  private:
+  // Kahn's algorithm over units. `ready` is first in, first out and keeps the units that have run,
+  // so the order follows from the program alone. Units that follow unit u are
+  // followers[begin[u]..begin[u+1]): flat, because search walks programs of a million instructions.
+  struct Progress {
+    std::vector<int> missing, begin, followers, ready;
+  };
+  Progress begin_walk() const;
+  void finish_unit(int unit, Progress* progress) const;
+  std::vector<Ref> stuck(const Progress& progress) const;
+  // Calls each(before, after) for every pair of units of which one must wait for the other.
+  template <typename Each>
+  void for_each_edge(Each&& each) const {
+    for (int unit = 0; unit < num_units(); ++unit) {
+      for (Ref ref : members_of(unit)) {
+        for_each_before(ref, [&](Ref before) { each(unit_of(before), unit); });
+      }
+    }
+  }
+  int num_units() const { return static_cast<int>(unit_begin_.size()) - 1; }
+
   size_t flat(Ref ref) const { return offset_[ref.at] + ref.index; }
   void link_lanes();
   void match_messages();
   void match_collectives();
+  void match_group(int group);
+  void check_membership();
   void form_units();
+  void add_unit(std::span<const Ref> members);
   void mismatch(Ref where, std::string what);
 
   const Program& program_;
@@ -74,7 +108,8 @@ class Readiness {
   std::vector<Ref> partner_;
   std::vector<std::vector<Ref>> collectives_;
   std::vector<int> unit_;
-  std::vector<std::vector<Ref>> units_;
+  std::vector<int> unit_begin_ = {0};  // [units + 1] into unit_members_
+  std::vector<Ref> unit_members_;
   std::vector<Mismatch> mismatches_;
 };
 

@@ -32,7 +32,7 @@ class Verifier {
     check_structure();
     if (!report_.ok()) return std::move(report_);
     prepare();
-    const std::vector<Ref> stuck = rule_.walk([&](const std::vector<Ref>& unit) { visit(unit); });
+    const std::vector<Ref> stuck = rule_.walk([&](std::span<const Ref> unit) { visit(unit); });
     for (Ref ref : stuck) problem(ref, "deadlock: can never start");
     if (stuck.empty()) check_end();
     return std::move(report_);
@@ -51,12 +51,34 @@ class Verifier {
       problem({}, "has " + std::to_string(program_.ranks.size()) + " of " +
                       std::to_string(program_.world) + " ranks");
     }
+    check_counts();
     for (const auto& mismatch : rule_.mismatches()) problem(mismatch.where, mismatch.what);
     for (int at = 0; at < ranks(); ++at) {
       const auto& list = program_.ranks[at].instructions;
       for (int i = 0; i < static_cast<int>(list.size()); ++i) check_form({at, i}, list[i]);
     }
     check_tp_order();
+  }
+
+  // Contributions are counted per (replica, microbatch): their number must be one that the program
+  // can have at all, and every rank must belong to one of the replicas.
+  void check_counts() {
+    size_t instructions = 0;
+    for (const RankProgram& rank : program_.ranks) instructions += rank.instructions.size();
+    if (program_.replicas < 1 || program_.replicas > program_.world) {
+      problem({}, std::to_string(program_.replicas) + " replicas of " +
+                      std::to_string(program_.world) + " ranks");
+    }
+    if (program_.microbatches < 1 || static_cast<size_t>(program_.microbatches) > instructions) {
+      problem({}, std::to_string(program_.microbatches) + " microbatches in " +
+                      std::to_string(instructions) + " instructions");
+    }
+    for (int at = 0; at < ranks(); ++at) {
+      const int replica = program_.ranks[at].dp;
+      if (replica < program_.replicas) continue;
+      problem({at, 0}, "rank is of replica " + std::to_string(replica) + " of " +
+                           std::to_string(program_.replicas));
+    }
   }
 
   void check_form(Ref ref, const Instruction& next) {
@@ -112,7 +134,7 @@ class Verifier {
     }
   }
 
-  void visit(const std::vector<Ref>& unit) {
+  void visit(std::span<const Ref> unit) {
     if (unit.size() > 1 || instruction_at(program_, unit.front()).is_collective()) collective(unit);
     for (Ref ref : unit) single(ref);
   }
@@ -172,7 +194,7 @@ class Verifier {
     }
   }
 
-  void collective(const std::vector<Ref>& unit) {
+  void collective(std::span<const Ref> unit) {
     const Instruction& first = instruction_at(program_, unit.front());
     if (!first.is_collective()) return;
     for (Ref ref : unit) {
@@ -185,7 +207,7 @@ class Verifier {
     if (first.op == OpCode::kReduceTied) unite(unit, true);
   }
 
-  void unite(const std::vector<Ref>& unit, bool tied_only) {
+  void unite(std::span<const Ref> unit, bool tied_only) {
     const Instruction& first = instruction_at(program_, unit.front());
     Contributions sum = gradients_[{unit.front().at, first.chunk}];
     for (size_t i = 1; i < unit.size(); ++i) {

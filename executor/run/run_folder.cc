@@ -1,10 +1,19 @@
 #include "executor/run/run_folder.h"
 
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
 
 namespace shardwright {
 namespace fs = std::filesystem;
+
+namespace {
+
+double wall_time_s() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+}  // namespace
 
 Nanoseconds RunSummary::median_makespan() const {
   if (makespans.empty()) return 0;
@@ -63,6 +72,8 @@ Result<RunFolder> RunFolder::create(const std::string& path, const std::string& 
   RunFolder folder(path);
   folder.metrics_.open(path + "/metrics.jsonl");
   if (!folder.metrics_) return Error{path + "/metrics.jsonl", "", "no access", "a writable file"};
+  folder.events_.emplace(path, wall_time_s());
+  if (!folder.events_->ok()) return Error{path, "", "no access", "a writable folder"};
   return folder;
 }
 
@@ -73,7 +84,12 @@ std::optional<Error> RunFolder::add(const StepMetrics& metrics, int64_t tokens_p
                      {"seconds", metrics.seconds},
                      {"tokens_per_s", static_cast<double>(tokens_per_step) / metrics.seconds}};
   metrics_ << line.dump() << '\n' << std::flush;
-  if (!metrics_) return Error{path_ + "/metrics.jsonl", "", "a write that failed", "free space"};
+  events_->scalars(metrics.step, wall_time_s(),
+                   {{"loss", static_cast<float>(metrics.loss)},
+                    {"grad_norm", static_cast<float>(metrics.grad_norm)},
+                    {"step_seconds", static_cast<float>(metrics.seconds)}});
+  if (!metrics_ || !events_->ok())
+    return Error{path_ + "/metrics.jsonl", "", "a write that failed", "free space"};
   return std::nullopt;
 }
 

@@ -2,14 +2,17 @@
 //
 //   plan.json       the plan that ran, byte for byte
 //   metrics.jsonl   one line per training step: step, loss, grad_norm, seconds, tokens_per_s
+//   events.out.tfevents.*  the same figures for TensorBoard
 //   timeline.json   the measured Timeline (medians over the recorded steps)
 //   run.json        "shardwright.run/1": ranks, backend, steps, recorded steps, their makespans
 // timeline.json and run.json are written last: a run that died leaves no half a result.
 #pragma once
 
 #include <fstream>
+#include <optional>
 #include <string>
 
+#include "executor/run/tensorboard.h"
 #include "executor/run/trainer.h"
 
 namespace shardwright {
@@ -38,6 +41,7 @@ class RunFolder {
   explicit RunFolder(std::string path) : path_(std::move(path)) {}
   std::string path_;
   std::ofstream metrics_;
+  std::optional<TensorBoardFile> events_;
 };
 
 }  // namespace shardwright

@@ -1,0 +1,210 @@
+#!/usr/bin/env python3
+"""The command as a user meets it: every bad input is one line on stderr, the right exit code, and
+leaves nothing behind; the good path works from a machine file to a comparison.
+
+  cli_test.py --command build/release/shardwright --source DIR
+"""
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+
+FAILURES = []
+PASSED = 0
+
+
+def check(condition, what):
+    global PASSED
+    if condition:
+        PASSED += 1
+    else:
+        FAILURES.append(what)
+        print("FAILED:", what)
+
+
+class Cli:
+    def __init__(self, command, source, folder):
+        self.command, self.source, self.folder = command, source, folder
+        self.env = dict(os.environ, SHARDWRIGHT_PROFILES=os.path.join(source, "profiles"),
+                        SHARDWRIGHT_MACHINE=os.path.join(folder, "none", "machine.json"))
+
+    def run(self, *arguments, timeout=120, **more_env):
+        return subprocess.run([self.command, *arguments], cwd=self.folder, timeout=timeout,
+                              env=dict(self.env, **more_env), capture_output=True, text=True)
+
+    def refuses(self, *arguments, says=(), code=2, **more_env):
+        before = sorted(os.listdir(self.folder))
+        done = self.run(*arguments, **more_env)
+        label = " ".join(arguments)
+        check(done.returncode == code, f"{label}: exit {done.returncode}, not {code}: {done.stderr}")
+        lines = done.stderr.strip().splitlines()
+        check(len(lines) == 1, f"{label}: {len(lines)} lines on stderr: {done.stderr[:300]}")
+        check(done.stdout == "", f"{label}: writes to stdout: {done.stdout[:200]}")
+        for word in [says] if isinstance(says, str) else says:
+            check(word in done.stderr, f"{label}: no '{word}' in: {done.stderr.strip()}")
+        check(sorted(os.listdir(self.folder)) == before, f"{label}: leaves files behind")
+
+    def path(self, name, text=None):
+        path = os.path.join(self.folder, name)
+        if text is not None:
+            with open(path, "w", encoding="utf-8") as out:
+                out.write(text)
+        return path
+
+
+def bad_models(cli):
+    cli.refuses("models", "show", "no-such-model", says="no-such-model")
+    for name, text, says in [
+            ("empty.json", "", "empty.json"),
+            ("cut.json", '{"model_type": "llama", "hidden_size": 40', "cut.json"),
+            ("deep.json", "[" * 100000, "deep.json"),
+            ("list.json", "[]", "list.json"),
+            ("twice.json", '{"model_type": "gpt2", "model_type": "llama"}', "model_type"),
+            ("huge.json", '{"model_type": "gpt2", "n_embd": 1e999}', "huge.json"),
+            ("type.json", '{"model_type": "gpt9"}', ["gpt9", "llama"]),
+            ("word.json", '{"model_type": "gpt2", "n_embd": "768", "n_layer": 1, "n_head": 1}', "n_embd"),
+            ("heads.json", json.dumps({"model_type": "gpt2", "n_embd": 100, "n_layer": 2, "n_head": 3,
+                                       "n_positions": 64, "vocab_size": 256}), "n_head")]:
+        cli.path(name, text)
+        cli.refuses("models", "show", name, says=says)
+        cli.refuses("plan", "--model", name, "--cluster", "h100-sxm-80gb:8", "--seq", "64",
+                    "--global-batch", "8", says=name)
+
+
+def bad_plan_requests(cli):
+    base = ["plan", "--model", "tiny-gpt", "--cluster", "h100-sxm-80gb:8", "--precision", "bf16"]
+    batch = ["--seq", "128", "--global-batch", "16"]
+    cli.refuses("plan", "--model", "tiny-gpt", *batch, says="profile")  # this machine: not measured
+    cli.refuses(*base, says="--seq")
+    cli.refuses(*base, "--seq", "0", "--global-batch", "16", says="seq")
+    cli.refuses(*base, "--seq", "-5", "--global-batch", "16", says="seq")
+    cli.refuses(*base, "--seq", "99999999999999999999", "--global-batch", "16", says="seq")
+    cli.refuses(*base, *batch, "--pin", "tp=", says="tp")
+    cli.refuses(*base, *batch, "--pin", "colour=2", says="colour")
+    cli.refuses(*base, *batch, "--pin", "schedule=zigzag", says="zigzag")
+    cli.refuses(*base, *batch, "--precision", "fp7", says="fp7")
+    cli.refuses(*base, *batch, "-o", "no/such/folder/plan.json", says="no/such/folder")
+    cli.refuses(*base, *batch, "--frobnicate", says="frobnicate")
+    for cluster in ["h100", "h100-sxm-80gb:", "h100-sxm-80gb:0", "h100-sxm-80gb:8x", "nosuch:8",
+                    "h100-sxm-80gb:99999999999x9999999999", "missing.json"]:
+        cli.refuses("plan", "--model", "tiny-gpt", "--cluster", cluster, *batch)
+    # Nothing fits: exit 3, what is short and what would do.
+    done = cli.run("plan", "--model", "llama-3.1-405b", "--cluster", "h100-sxm-80gb:8", "--seq", "4096",
+                   "--global-batch", "8", "--precision", "bf16")
+    check(done.returncode == 3, f"405B on 8 GPUs: exit {done.returncode}: {done.stderr}")
+    check("GiB" in done.stderr + done.stdout, f"405B on 8 GPUs: {done.stderr}{done.stdout}")
+
+
+def make_machine(cli, cores):
+    """A small machine file in the form that `profile` writes, for this machine's device name."""
+    done = cli.run("profile", "--quick", "-o", cli.path("machine.json"))
+    check(done.returncode == 0, f"profile --quick: {done.stderr}")
+    machine = json.load(open(cli.path("machine.json"), encoding="utf-8"))
+    machine["groups"][0]["devices_per_node"] = cores
+    machine["levels"][-1]["size"] = cores
+    cli.path("machine.json", json.dumps(machine))
+
+
+def good_path(cli):
+    text = cli.path("text.txt", "It was the best of times, it was the worst of times. " * 2000)
+    plan = ["plan", "--model", "tiny-gpt", "--cluster", "machine.json", "--seq", "64",
+            "--global-batch", "8"]
+    done = cli.run(*plan, "--json", "-o", "plan.json")
+    check(done.returncode == 0, f"plan: {done.stderr}")
+    answer = json.loads(done.stdout)
+    times = [p["step_time_s"] for p in answer["plans"]]
+    check(times == sorted(times) and times, "plans are best first")
+    for key in ["dp", "tp", "pp", "micro_batch", "schedule", "recompute", "step_time_s", "tokens_per_s",
+                "memory_peak_bytes"]:
+        check(key in answer["plans"][0], f"plans[0] has {key}")
+    for key in ["candidates", "pruned_rules", "pruned_memory", "simulated", "seconds"]:
+        check(key in answer["search"], f"search has {key}")
+    first = open(cli.path("plan.json"), encoding="utf-8").read()
+    cli.run(*plan, "-o", "plan.json")
+    check(first == open(cli.path("plan.json"), encoding="utf-8").read(), "same inputs, same bytes")
+    done = cli.run("simulate", "plan.json", "--trace", "trace.json")
+    check(done.returncode == 0, f"simulate: {done.stderr}")
+    check(len(json.load(open(cli.path("trace.json")))["traceEvents"]) > 10, "trace has events")
+    for ranks_as in ["threads", "processes"]:
+        out = "run-" + ranks_as
+        done = cli.run("run", "plan.json", "--data", text, "--steps", "4", "--out", out, "--json",
+                       "--ranks-as", ranks_as, "--any-machine")
+        check(done.returncode == 0, f"run as {ranks_as}: {done.stderr}")
+        done = cli.run("compare", out, "--json")
+        check(done.returncode == 0, f"compare {out}: {done.stderr}")
+        result = json.loads(done.stdout)
+        check(result["step_time"]["measured_s"] > 0, "measured time")
+        check(abs(result["memory_peak"]["error_pct"]) < 1, "memory peak as predicted")
+        check(result["by_instruction"] and result["by_step"], "tables")
+    losses = [[json.loads(row)["loss"] for row in open(cli.path(f"run-{r}/metrics.jsonl"))]
+              for r in ["threads", "processes"]]
+    check(losses[0] == losses[1], f"threads and processes train alike: {losses}")
+
+
+def bad_runs(cli):
+    text = cli.path("text.txt")
+    run = ["run", "plan.json", "--data", text, "--steps", "2", "--any-machine"]
+    cli.refuses(*run, "--out", "run-threads", says="run-threads")  # holds a run already
+    cli.refuses(*run, "--out", "/proc/no/run", says="/proc/no/run")
+    cli.refuses("run", "plan.json", "--data", "no-text", "--steps", "2", "--out", "x",
+                "--any-machine", says="no-text")
+    cli.path("short.txt", "too short")
+    cli.refuses("run", "plan.json", "--data", "short.txt", "--steps", "2", "--out", "x",
+                "--any-machine", says=["short.txt", "9 bytes"])
+    cli.refuses("compare", "no-run", says="no-run")
+    cli.refuses("simulate", "no-plan.json", says="no-plan.json")
+    plan = json.load(open(cli.path("plan.json"), encoding="utf-8"))
+    for key, value in [("tp", 3), ("dp", 0), ("pp", -1), ("micro_batch", 7), ("schedule", "zigzag"),
+                       ("seq", 10 ** 30), ("colour", "red"), ("stage_layers", [1])]:
+        edited = json.loads(json.dumps(plan))
+        target = edited if key in edited or key == "colour" else edited.get("choices", edited)
+        target[key] = value
+        cli.path("edited.json", json.dumps(edited))
+        cli.refuses("simulate", "edited.json", says="edited.json")
+        cli.refuses("run", "edited.json", "--data", text, "--steps", "1", "--out", "x", says="edited.json")
+    cli.path("truncated.json", json.dumps(plan)[:200])
+    cli.refuses("simulate", "truncated.json", says="truncated.json")
+    # The inputs of a plan have changed since.
+    machine = json.load(open(cli.path("machine.json"), encoding="utf-8"))
+    machine["groups"][0]["nodes"] = 2
+    machine["levels"][-1]["size"] *= 2
+    original = open(cli.path("machine.json"), encoding="utf-8").read()
+    cli.path("machine.json", json.dumps(machine))
+    cli.refuses("simulate", "plan.json", says="machine.json")
+    cli.path("machine.json", original)
+    # A plan for another machine, and for more ranks than there are cores.
+    done = cli.run("plan", "--model", "tiny-gpt", "--cluster", "h100-sxm-80gb:8", "--seq", "64",
+                   "--global-batch", "8", "--precision", "fp32", "-o", "gpu.json")
+    check(done.returncode == 0, f"plan for h100: {done.stderr}")
+    cli.refuses("run", "gpu.json", "--data", text, "--steps", "1", "--out", "x",
+                says=["gpu.json", "h100-sxm-80gb"])
+    # A peer that never comes: the deadline ends the run.
+    done = cli.run("run", "plan.json", "--data", text, "--steps", "2", "--out", "lonely",
+                   "--any-machine", OMPI_COMM_WORLD_SIZE="")
+    check(done.returncode == 0, f"empty launch variable is no launch: {done.stderr}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--command", required=True)
+    parser.add_argument("--source", required=True)
+    args = parser.parse_args()
+    folder = tempfile.mkdtemp(prefix="shardwright_cli_")
+    cli = Cli(os.path.abspath(args.command), os.path.abspath(args.source), folder)
+    try:
+        bad_models(cli)
+        bad_plan_requests(cli)
+        make_machine(cli, cores=2)
+        good_path(cli)
+        bad_runs(cli)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    print(f"{PASSED} checks passed, {len(FAILURES)} failed")
+    sys.exit(1 if FAILURES else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -13,11 +13,13 @@
 namespace shardwright {
 namespace {
 
+// Receiving without a curve of its own costs what sending does: the other end of the same message.
 const CollectiveCurve* find_curve(const LinkLevel& level, CollectiveKind kind, int64_t ranks) {
   for (const CollectiveCurve& curve : level.curves) {
     if (curve.kind == kind && curve.ranks == ranks) return &curve;
   }
-  return nullptr;
+  if (kind != CollectiveKind::kReceive) return nullptr;
+  return find_curve(level, CollectiveKind::kSend, ranks);
 }
 
 struct Factors {
@@ -95,9 +97,9 @@ double stage_s(const LinkLevel& level, CollectiveKind kind, const Stage& stage, 
     case CollectiveKind::kBroadcast:
       return in_level_s(level, kind, stage.meeting(), bytes);
     case CollectiveKind::kSend:
-    case CollectiveKind::kReceive:  // the other end of the same message
+    case CollectiveKind::kReceive:
       if (!outermost) return 0;
-      return in_level_s(level, CollectiveKind::kSend, stage.meeting(), bytes);
+      return in_level_s(level, kind, stage.meeting(), bytes);
   }
   return in_level_s(level, kind, stage.meeting(), share);
 }

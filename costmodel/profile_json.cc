@@ -27,9 +27,9 @@ std::optional<Error> read_collective_curve(const Json& json, const std::string& 
                                            const std::string& field, CollectiveCurve* out) {
   Fields fields(json, file, field + ".");
   const std::string kind = fields.text("kind");
-  if (!parse_collective_kind(kind, &out->kind) || out->kind == CollectiveKind::kReceive) {
+  if (!parse_collective_kind(kind, &out->kind)) {
     fields.fail("kind", '"' + printable(kind) + '"',
-                "all_reduce, all_gather, reduce_scatter, all_to_all, broadcast or send");
+                "all_reduce, all_gather, reduce_scatter, all_to_all, broadcast, send or receive");
   }
   out->ranks = fields.integer("ranks", 2, int64_t{1} << 20);
   const Json& points = fields.array("points");

@@ -107,6 +107,9 @@ TEST(CollectiveTime, MeasuredCurveOfKindAndRanks) {
   EXPECT_DOUBLE_EQ(price(json, CollectiveKind::kAllReduce, {4, 1, 4}), 3);
   EXPECT_DOUBLE_EQ(price(json, CollectiveKind::kSend, {0, 1, 2}), 15);
   EXPECT_DOUBLE_EQ(price(json, CollectiveKind::kReceive, {0, 1, 2}), 15);
+  Json own = json;
+  own["levels"][0]["curves"].push_back(curve("receive", 2, 2));
+  EXPECT_DOUBLE_EQ(price(own, CollectiveKind::kReceive, {0, 1, 2}), 6);
   // Another number of ranks, another kind, another level: the formula.
   EXPECT_EQ(price(json, CollectiveKind::kAllReduce, {0, 1, 3}),
             price(CollectiveKind::kAllReduce, {0, 1, 3}));

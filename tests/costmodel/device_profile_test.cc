@@ -210,7 +210,6 @@ INSTANTIATE_TEST_SUITE_P(
         Rejection{"/links/0/more", 1, "links[0].more: found an unknown key"},
         Rejection{"/links/1", full_device()["links"][0], "links[1].scope: found a second"},
         Rejection{"/links/0/curves/0/kind", "gather", "curves[0].kind: found"},
-        Rejection{"/links/0/curves/0/kind", "receive", "curves[0].kind: found"},
         Rejection{"/links/0/curves/0/ranks", 1, "curves[0].ranks"},
         Rejection{"/links/0/curves/0/points", Json::array(), "points: found an empty"},
         Rejection{"/links/0/curves/0/points/0", 1, "points[0]: found 1"},

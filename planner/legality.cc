@@ -1,0 +1,219 @@
+#include "planner/legality.h"
+
+#include <algorithm>
+#include <array>
+
+#include "costmodel/cluster_spec.h"
+
+namespace shardwright {
+namespace {
+
+constexpr int64_t kMaxBatch = int64_t{1} << 30;
+constexpr int64_t kMaxSeq = int64_t{1} << 30;
+constexpr double kMaxBytes = 1e18;  // what 64-bit sums of bytes hold with room to spare
+
+struct Case {
+  const ModelSpec& model;
+  int64_t devices;
+  const Plan& plan;
+};
+
+std::string text(int64_t value) { return std::to_string(value); }
+
+// "" when `low` <= value <= `high`.
+std::string outside(const char* name, int64_t value, int64_t low, int64_t high) {
+  if (value >= low && value <= high) return "";
+  return std::string(name) + " " + text(value) + " is not from " + text(low) + " to " + text(high);
+}
+std::string first_of(std::initializer_list<std::string> complaints) {
+  for (const std::string& complaint : complaints) {
+    if (!complaint.empty()) return complaint;
+  }
+  return "";
+}
+std::string undivided(int64_t count, const char* what, const char* axis, int64_t degree) {
+  if (count % degree == 0) return "";
+  return text(count) + " " + what + " are not divisible by " + axis + " " + text(degree);
+}
+// The first complaint over the kinds of layer.
+template <typename Check>
+std::string any_kind(const ModelSpec& model, Check&& check) {
+  for (const LayerSpec& kind : model.kinds) {
+    if (std::string complaint = check(kind); !complaint.empty()) return complaint;
+  }
+  return "";
+}
+
+std::string degrees(const Case& c) {
+  return first_of({outside("dp", c.plan.dp, 1, kMaxDevices),
+                   outside("tp", c.plan.tp, 1, kMaxDevices),
+                   outside("pp", c.plan.pp, 1, kMaxDevices)});
+}
+std::string sizes(const Case& c) {
+  return first_of({outside("micro_batch", c.plan.micro_batch, 1, kMaxBatch),
+                   outside("global_batch", c.plan.global_batch, 1, kMaxBatch),
+                   outside("seq", c.plan.seq, 1, kMaxSeq)});
+}
+
+std::string ranks(const Case& c) {
+  if (c.plan.ranks() == c.devices) return "";
+  return "dp " + text(c.plan.dp) + " * tp " + text(c.plan.tp) + " * pp " + text(c.plan.pp) + " = " +
+         text(c.plan.ranks()) + " ranks, but " + text(c.devices) + " devices are used";
+}
+
+std::string heads(const Case& c) {
+  return any_kind(c.model, [&](const LayerSpec& kind) {
+    return undivided(kind.attention.heads, "heads", "tp", c.plan.tp);
+  });
+}
+std::string kv_heads(const Case& c) {
+  return any_kind(c.model, [&](const LayerSpec& kind) {
+    return kind.attention.mla() ? std::string()
+                                : undivided(kind.attention.kv_heads, "KV heads", "tp", c.plan.tp);
+  });
+}
+std::string ffn(const Case& c) {
+  return any_kind(c.model, [&](const LayerSpec& kind) {
+    return kind.moe.experts > 0
+               ? std::string()
+               : undivided(kind.mlp.ffn_hidden, "columns of the MLP", "tp", c.plan.tp);
+  });
+}
+std::string expert_ffn(const Case& c) {
+  return any_kind(c.model, [&](const LayerSpec& kind) {
+    if (kind.moe.experts == 0) return std::string();
+    return first_of(
+        {undivided(kind.moe.ffn_hidden, "columns of an expert", "tp", c.plan.tp),
+         undivided(kind.moe.shared_ffn_hidden, "columns of the shared experts", "tp", c.plan.tp)});
+  });
+}
+std::string vocab(const Case& c) {
+  const int64_t share = padded_vocab_share(c.model, c.plan.tp);
+  if ((c.plan.tp - 1) * share < c.model.vocab) return "";
+  return "shares of " + text(share) + " of " + text(c.model.vocab) + " rows leave the last of tp " +
+         text(c.plan.tp) + " ranks without any";
+}
+
+std::string positions(const Case& c) {
+  if (c.model.position != Position::kLearned || c.plan.seq <= c.model.max_positions) return "";
+  return "seq " + text(c.plan.seq) + " is longer than the " + text(c.model.max_positions) +
+         " learned positions";
+}
+std::string batch(const Case& c) {
+  if (c.plan.global_batch % (c.plan.dp * c.plan.micro_batch) == 0) return "";
+  return "global_batch " + text(c.plan.global_batch) + " is not divisible by dp " +
+         text(c.plan.dp) + " * micro_batch " + text(c.plan.micro_batch);
+}
+
+std::string layers(const Case& c) {
+  if (c.model.layers() >= c.plan.pp) return "";
+  return text(c.model.layers()) + " layers are fewer than pp " + text(c.plan.pp) + " stages";
+}
+std::string stage_layers(const Case& c) {
+  const std::vector<int64_t>& stages = c.plan.stage_layers;
+  if (static_cast<int64_t>(stages.size()) != c.plan.pp) {
+    return text(static_cast<int64_t>(stages.size())) + " entries for pp " + text(c.plan.pp);
+  }
+  int64_t left = c.model.layers();
+  for (size_t stage = 0; stage < stages.size(); ++stage) {
+    if (stages[stage] < 1 || stages[stage] > c.model.layers()) {
+      return "stage " + std::to_string(stage) + " has " + text(stages[stage]) + " of " +
+             text(c.model.layers()) + " layers";
+    }
+    left -= stages[stage];
+  }
+  if (left == 0) return "";
+  return "they sum to " + text(c.model.layers() - left) + ", not to " + text(c.model.layers()) +
+         " layers";
+}
+
+std::string schedule(const Case& c) {
+  if (c.plan.pp > 1 || c.plan.schedule == ScheduleKind::kOneFOneB) return "";
+  return std::string("pp 1 has no pipeline: ") + name_of(c.plan.schedule) +
+         " would only hold more microbatches than 1f1b";
+}
+
+std::string microbatches(const Case& c) {
+  const int64_t slots = c.plan.pp * (c.plan.global_batch / (c.plan.dp * c.plan.micro_batch));
+  if (slots <= kMaxPipelineSlots) return "";
+  return "pp " + text(c.plan.pp) + " times " + text(slots / c.plan.pp) +
+         " microbatches are more than " + text(kMaxPipelineSlots) + " slots";
+}
+
+// Elements that a token has in the widest place of a layer, times a handful of such places.
+double elements_per_token(const ModelSpec& model, const LayerSpec& kind) {
+  const AttentionSpec& a = kind.attention;
+  const double attention =
+      static_cast<double>(a.heads) * static_cast<double>(a.head_dim + a.v_head_dim) +
+      2.0 * static_cast<double>(a.kv_width()) + static_cast<double>(a.q_lora_rank + a.kv_lora_rank);
+  const double dense =
+      static_cast<double>(std::max(kind.mlp.ffn_hidden, kind.moe.shared_ffn_hidden));
+  const double routed = static_cast<double>(std::max(kind.moe.top_k, kind.moe.experts)) *
+                        static_cast<double>(kind.moe.ffn_hidden + model.hidden);
+  return 8 * static_cast<double>(model.hidden) + 2 * attention + 4 * (dense + routed);
+}
+
+std::string memory_range(const Case& c) {
+  double per_token = static_cast<double>(c.model.vocab);
+  for (int kind : c.model.layer_kind) {
+    per_token += elements_per_token(c.model, c.model.kinds[kind]);
+  }
+  const double tokens = static_cast<double>(c.plan.global_batch) * static_cast<double>(c.plan.seq);
+  if (tokens * per_token * 4 <= kMaxBytes) return "";
+  return "global_batch " + text(c.plan.global_batch) + " * seq " + text(c.plan.seq) +
+         " tokens need more than 1e18 bytes of activations";
+}
+
+struct Rule {
+  const char* name;
+  std::string (*check)(const Case&);
+  bool first = false;  // the rules after it need this one
+  bool needs_stages = false;
+};
+constexpr std::array<Rule, 15> kRules = {{{"degrees", degrees, true},
+                                          {"sizes", sizes, true},
+                                          {"ranks", ranks},
+                                          {"heads", heads},
+                                          {"kv_heads", kv_heads},
+                                          {"ffn", ffn},
+                                          {"expert_ffn", expert_ffn},
+                                          {"vocab", vocab},
+                                          {"positions", positions},
+                                          {"batch", batch},
+                                          {"layers", layers},
+                                          {"schedule", schedule},
+                                          {"microbatches", microbatches},
+                                          {"memory_range", memory_range},
+                                          {"stage_layers", stage_layers, false, true}}};
+
+std::vector<Rejection> check(const Case& c, bool with_stages) {
+  std::vector<Rejection> rejections;
+  bool first = true;
+  for (const Rule& rule : kRules) {
+    if (first && !rule.first && !rejections.empty()) return rejections;
+    first = rule.first;
+    if (rule.needs_stages && !with_stages) continue;
+    std::string what = rule.check(c);
+    if (!what.empty()) rejections.push_back({rule.name, std::move(what)});
+  }
+  return rejections;
+}
+
+}  // namespace
+
+std::vector<std::string> rule_names() {
+  std::vector<std::string> names;
+  for (const Rule& rule : kRules) names.push_back(rule.name);
+  return names;
+}
+
+std::vector<Rejection> check_degrees(const ModelSpec& model, int64_t num_devices,
+                                     const Plan& plan) {
+  return check({model, num_devices, plan}, false);
+}
+
+std::vector<Rejection> check_plan(const ModelSpec& model, int64_t num_devices, const Plan& plan) {
+  return check({model, num_devices, plan}, true);
+}
+
+}  // namespace shardwright

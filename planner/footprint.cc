@@ -1,0 +1,70 @@
+#include "planner/footprint.h"
+
+#include <algorithm>
+
+#include "costmodel/memory.h"
+#include "planner/schedule/schedule.h"
+
+namespace shardwright {
+namespace {
+
+Bytes smallest_device(const ClusterSpec& cluster, const Plan& plan, int64_t stage) {
+  const int64_t block = plan.tp * plan.dp;
+  Bytes smallest = cluster.device_of(stage * block).memory_bytes;
+  if (cluster.groups.size() == 1) return smallest;
+  for (int64_t rank = stage * block; rank < (stage + 1) * block; ++rank) {
+    smallest = std::min(smallest, cluster.device_of(rank).memory_bytes);
+  }
+  return smallest;
+}
+
+}  // namespace
+
+std::vector<NamedBytes> parts_of(const StageMemory& memory) {
+  return {{"parameters", memory.parameters},
+          {"gradients", memory.gradients},
+          {"optimizer", memory.optimizer},
+          {"activations", memory.activations},
+          {"scratch", memory.scratch}};
+}
+
+size_t tightest(const std::vector<StageMemory>& stages) {
+  const auto worst = std::max_element(
+      stages.begin(), stages.end(),
+      [](const StageMemory& a, const StageMemory& b) { return a.missing() < b.missing(); });
+  return static_cast<size_t>(worst - stages.begin());
+}
+
+bool fits(const std::vector<StageMemory>& stages) {
+  return stages[tightest(stages)].missing() <= 0;
+}
+
+Footprint::Footprint(const ModelSpec& model, const ClusterSpec& cluster, const Plan& plan)
+    : pp_(static_cast<int>(plan.pp)), microbatches_(static_cast<int>(plan.microbatches())) {
+  for (int64_t stage = 0; stage < plan.pp; ++stage) {
+    const ChunkShape shape = chunk_shape(plan, stage);
+    const ChunkMemory memory = chunk_memory(model, shape, plan.optimizer);
+    StageMemory resident;
+    resident.layers = shape.num_layers;
+    resident.parameters = memory.parameters;
+    resident.gradients = memory.gradients;
+    resident.optimizer = memory.optimizer;
+    resident.scratch = memory.scratch;
+    resident.available = smallest_device(cluster, plan, stage);
+    resident_.push_back(resident);
+    const Bytes in = shape.embedding ? 0 : memory.message, out = shape.head ? 0 : memory.message;
+    const Bytes tokens = shape.embedding || shape.head ? memory.tokens : 0;
+    activations_.push_back({memory.saved + tokens + in, in + out});
+  }
+}
+
+std::vector<StageMemory> Footprint::smallest(ScheduleKind schedule) const {
+  std::vector<StageMemory> stages = resident_;
+  for (int stage = 0; stage < pp_; ++stage) {
+    const int held = in_flight(schedule, stage, pp_, microbatches_);
+    stages[stage].activations = held * activations_[stage].held + activations_[stage].working;
+  }
+  return stages;
+}
+
+}  // namespace shardwright

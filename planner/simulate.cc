@@ -11,7 +11,7 @@ namespace {
 
 void place_events(const Program& program, const Readiness& rule, const ProgramCosts& costs,
                   Timeline* timeline) {
-  const auto stuck = rule.walk([&](const std::vector<Ref>& unit) {
+  const auto stuck = rule.walk([&](std::span<const Ref> unit) {
     // Members of a unit start together, when the last of them is ready.
     Nanoseconds start = 0;
     for (Ref ref : unit) {
@@ -25,7 +25,7 @@ void place_events(const Program& program, const Readiness& rule, const ProgramCo
       EventTime& event = timeline->ranks[ref.at].events[ref.index];
       event.start = start;
       event.end = start + duration;
-      event.steps = costs.steps[ref.at][ref.index];
+      if (!costs.steps.empty()) event.steps = costs.steps[ref.at][ref.index];
     }
   });
   SW_CHECK(stuck.empty(), label_of(instruction_at(program, stuck.front()))

@@ -11,8 +11,9 @@ namespace shardwright {
 
 // Nanoseconds of every instruction, and of each of its steps.
 struct ProgramCosts {
-  std::vector<std::vector<Nanoseconds>> instruction;         // [position][index]
-  std::vector<std::vector<std::vector<Nanoseconds>>> steps;  // [position][index][step]
+  std::vector<std::vector<Nanoseconds>> instruction;  // [position][index]
+  // [position][index][step]; may be empty, then the events of a timeline have no steps either.
+  std::vector<std::vector<std::vector<Nanoseconds>>> steps;
 };
 
 // Prices every step on the device and links of its rank. Each step is rounded to whole nanoseconds

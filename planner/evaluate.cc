@@ -1,0 +1,167 @@
+#include "planner/evaluate.h"
+
+#include <algorithm>
+
+#include "costmodel/check.h"
+#include "planner/program/buffers.h"
+
+namespace shardwright {
+namespace {
+
+// The same plan with a single microbatch: every kind of instruction once.
+Plan with_one_microbatch(Plan plan) {
+  plan.global_batch = plan.dp * plan.micro_batch;
+  return plan;
+}
+
+}  // namespace
+
+bool is_symmetric(const ClusterSpec& cluster, const Plan& plan) {
+  if (cluster.groups.size() != 1) return false;
+  const auto aligned = [](int64_t block, int64_t size) {
+    return size % block == 0 || block % size == 0;
+  };
+  return std::all_of(cluster.levels.begin(), cluster.levels.end(), [&](const LinkLevel& level) {
+    // The last level joins everything, so nothing can lie across it.
+    return level.size >= plan.ranks() ||
+           (aligned(plan.tp, level.size) && aligned(plan.tp * plan.dp, level.size));
+  });
+}
+
+CompileOptions options_for(const ClusterSpec& cluster, const Plan& plan, bool all_ranks) {
+  CompileOptions options;
+  options.overlap = cluster.device_of(0).overlaps_communication;
+  options.representative = !all_ranks && is_symmetric(cluster, plan);
+  return options;
+}
+
+PlanCosts::PlanCosts(const ModelSpec& model, const ClusterSpec& cluster, const Plan& plan)
+    : model_(model),
+      plan_(plan),
+      options_(options_for(cluster, plan, false)),
+      footprint_(model, cluster, plan),
+      unit_(compile(model, with_one_microbatch(plan), options_)) {
+  const StepTable table(model, unit_, plan.optimizer);
+  const ProgramCosts costs = price(unit_, table, cluster);
+  for (size_t at = 0; at < unit_.ranks.size(); ++at) costs_.push_back(collect(costs, table, at));
+}
+
+PlanCosts::RankCosts PlanCosts::collect(const ProgramCosts& costs, const StepTable& table,
+                                        size_t at) const {
+  RankCosts out;
+  out.of.assign(static_cast<size_t>(OpCode::kCount), 0);
+  const auto& list = unit_.ranks[at].instructions;
+  for (size_t i = 0; i < list.size(); ++i) {
+    out.of[static_cast<size_t>(list[i].op)] = costs.instruction[at][i];
+    if (list[i].op != OpCode::kForward && list[i].op != OpCode::kBackward) continue;
+    const std::vector<Step>& steps = table.steps(list[i]);
+    for (size_t k = 0; k < steps.size(); ++k) {
+      if (std::holds_alternative<CollectiveWork>(steps[k].work)) out.tp += costs.steps[at][i][k];
+    }
+  }
+  return out;
+}
+
+const PlanCosts::RankCosts& PlanCosts::costs_at(int64_t tp, int64_t dp, int64_t stage) const {
+  const int at = unit_.position_of(static_cast<int>(rank_at(plan_, {tp, dp, stage})));
+  SW_CHECK(at >= 0, "stage " << stage << " is not in the program");
+  return costs_[at];
+}
+
+// The ranks of one microbatch, from the first stage to the last and back. Stage s cannot begin
+// before the stages before it have passed one microbatch forward, works without a pause at best,
+// and after its last backward the stages before it still have theirs.
+Nanoseconds PlanCosts::chain_ns(int64_t tp, int64_t dp) const {
+  const int64_t m = plan_.microbatches();
+  Nanoseconds longest = 0, around = 0;
+  for (int64_t stage = 0; stage < plan_.pp; ++stage) {
+    const RankCosts& c = costs_at(tp, dp, stage);
+    const Nanoseconds compute = c.at(OpCode::kForward) + c.at(OpCode::kBackward);
+    const Nanoseconds into = c.at(OpCode::kReceiveActivation) + c.at(OpCode::kSendGradient);
+    const Nanoseconds out = c.at(OpCode::kSendActivation) + c.at(OpCode::kReceiveGradient);
+    // Messages beside compute are paid once on the way, messages on the compute lane every time.
+    const Nanoseconds own = options_.overlap ? m * compute + into : m * (compute + into + out);
+    longest = std::max(longest, around + own + (m - 1) * c.at(OpCode::kLoad));
+    around += compute + into + out;
+  }
+  const RankCosts& first = costs_at(tp, dp, 0);
+  return longest + first.at(OpCode::kLoad) + first.at(OpCode::kReduceGradients) +
+         first.at(OpCode::kReduceTied) + first.at(OpCode::kClip) + first.at(OpCode::kOptimizerStep);
+}
+
+Nanoseconds PlanCosts::fastest_ns() const {
+  Nanoseconds slowest = 0;
+  for (const RankProgram& rank : unit_.ranks) {
+    if (rank.stage == 0) slowest = std::max(slowest, chain_ns(rank.tp, rank.dp));
+  }
+  return slowest;
+}
+
+ProgramCosts PlanCosts::spread(const Program& program) const {
+  ProgramCosts costs;
+  for (size_t at = 0; at < program.ranks.size(); ++at) {
+    costs.instruction.emplace_back();
+    costs.instruction.back().reserve(program.ranks[at].instructions.size());
+    for (const Instruction& next : program.ranks[at].instructions) {
+      costs.instruction.back().push_back(costs_[at].at(next.op));
+    }
+  }
+  return costs;
+}
+
+std::vector<StageMemory> PlanCosts::memory_of(const Program& program,
+                                              const Timeline& timeline) const {
+  std::vector<StageMemory> stages = footprint_.resident();
+  for (size_t at = 0; at < program.ranks.size(); ++at) {
+    const RankProgram& rank = program.ranks[at];
+    Bytes& activations = stages[rank.stage].activations;
+    const Bytes live = timeline.ranks[at].peak_bytes - resident_bytes(program, rank);
+    activations = std::max(activations, live);
+  }
+  return stages;
+}
+
+TimeParts PlanCosts::time_parts() const {
+  const int64_t m = plan_.microbatches();
+  TimeParts parts;
+  Nanoseconds longest = -1;
+  for (size_t at = 0; at < costs_.size(); ++at) {
+    const RankCosts& c = costs_[at];
+    const Nanoseconds compute =
+        c.at(OpCode::kLoad) + c.at(OpCode::kForward) + c.at(OpCode::kBackward);
+    const Nanoseconds messages = c.at(OpCode::kSendActivation) + c.at(OpCode::kReceiveActivation) +
+                                 c.at(OpCode::kSendGradient) + c.at(OpCode::kReceiveGradient);
+    if (compute + (options_.overlap ? 0 : messages) <= longest) continue;
+    longest = compute + (options_.overlap ? 0 : messages);
+    parts.stage = unit_.ranks[at].stage;
+    parts.compute_s = to_seconds(m * (compute - c.tp));
+    parts.tp_s = to_seconds(m * c.tp);
+    parts.pp_s = to_seconds(m * messages);
+    parts.dp_s = to_seconds(c.at(OpCode::kReduceGradients) + c.at(OpCode::kReduceTied));
+    parts.optimizer_s = to_seconds(c.at(OpCode::kClip) + c.at(OpCode::kOptimizerStep));
+  }
+  return parts;
+}
+
+RankedPlan PlanCosts::evaluate(ScheduleKind schedule) const {
+  RankedPlan out;
+  out.plan = plan_;
+  out.plan.schedule = schedule;
+  const Program program = compile(model_, out.plan, options_);
+  const Readiness rule(program);
+  const Timeline timeline = simulate(program, rule, spread(program));
+  out.step_ns = timeline.makespan();
+  out.step_time_s = to_seconds(out.step_ns);
+  out.tokens_per_s = static_cast<double>(plan_.tokens_per_step()) / std::max(1e-9, out.step_time_s);
+  out.memory_peak_bytes = timeline.peak_bytes();
+  out.bubble_share = timeline.idle_share(program);
+  out.stages = memory_of(program, timeline);
+  out.parts = time_parts();
+  return out;
+}
+
+RankedPlan evaluate_plan(const ModelSpec& model, const ClusterSpec& cluster, const Plan& plan) {
+  return PlanCosts(model, cluster, plan).evaluate(plan.schedule);
+}
+
+}  // namespace shardwright

@@ -74,8 +74,9 @@ Error no_such_model(const std::string& path, const std::string& profiles_dir) {
   return {path.empty() ? "model" : printable(path, 1000), "", "no such file", expected};
 }
 
-// The file that `path` means; empty when there is none.
-std::string resolve(const std::string& path, const std::string& profiles_dir) {
+}  // namespace
+
+std::string find_model_file(const std::string& path, const std::string& profiles_dir) {
   std::error_code ignored;  // what cannot be looked at does not exist for us
   if (fs::is_directory(path, ignored)) return (fs::path(path) / "config.json").string();
   if (fs::exists(path, ignored)) return path;
@@ -83,8 +84,6 @@ std::string resolve(const std::string& path, const std::string& profiles_dir) {
   const fs::path shipped = fs::path(profiles_dir) / "models" / (path + ".json");
   return fs::exists(shipped, ignored) ? shipped.string() : "";
 }
-
-}  // namespace
 
 std::vector<std::string> known_model_types() {
   std::vector<std::string> names;
@@ -128,7 +127,7 @@ Result<ModelSpec> read_hf_config(const Json& json, const std::string& file) {
 }
 
 Result<ModelSpec> load_model(const std::string& path, const std::string& profiles_dir) {
-  const std::string file = resolve(path, profiles_dir);
+  const std::string file = find_model_file(path, profiles_dir);
   if (file.empty()) return no_such_model(path, profiles_dir);
   const Result<Json> json = read_json_file(file);
   if (!json.ok()) return json.error();

@@ -18,6 +18,9 @@ namespace shardwright {
 // model shipped as `profiles_dir`/models/NAME.json. An empty `profiles_dir` ships none.
 Result<ModelSpec> load_model(const std::string& path, const std::string& profiles_dir = "");
 
+// The file that load_model reads for `path`; empty when there is none.
+std::string find_model_file(const std::string& path, const std::string& profiles_dir);
+
 // `file` names the text in errors, and (without folder and ".json") the model.
 Result<ModelSpec> read_hf_config(const Json& json, const std::string& file);
 

@@ -258,13 +258,13 @@ class Verifier {
         if (!backwards_.count({key, m})) problem({at, last}, missing("backward", chunk, m));
       }
       if (!updates_.count(key)) {
-        problem({at, last}, "c" + std::to_string(chunk) + " is never updated");
+        problem({at, last}, name_of_chunk(chunk) + " is never updated");
       }
     }
     for (int chunk = 0; chunk < static_cast<int>(program_.chunks.size()); ++chunk) {
-      const int expected = program_.replicas * program_.chunks[chunk].tp;
+      const int64_t expected = int64_t{program_.replicas} * program_.chunks[chunk].tp;
       if (holders[chunk] != expected) {
-        problem({}, "c" + std::to_string(chunk) + " is held by " + std::to_string(holders[chunk]) +
+        problem({}, name_of_chunk(chunk) + " is held by " + std::to_string(holders[chunk]) +
                         " ranks, not " + std::to_string(expected));
       }
     }
@@ -275,8 +275,11 @@ class Verifier {
     }
   }
 
+  static std::string name_of_chunk(int chunk) {
+    return std::string("c").append(std::to_string(chunk));
+  }
   static std::string missing(const char* what, int chunk, int microbatch) {
-    return std::string("no ") + what + " of c" + std::to_string(chunk) + " m" +
+    return std::string("no ") + what + " of " + name_of_chunk(chunk) + " m" +
            std::to_string(microbatch);
   }
   int ranks() const { return static_cast<int>(program_.ranks.size()); }

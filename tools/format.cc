@@ -1,0 +1,33 @@
+#include "tools/format.h"
+
+#include <cstdio>
+
+namespace shardwright {
+namespace {
+
+std::string printed(const char* format, double value) {
+  char text[64];
+  std::snprintf(text, sizeof(text), format, value);
+  return text;
+}
+
+}  // namespace
+
+std::string seconds_text(double seconds) {
+  if (seconds >= 1) return printed("%.3f s", seconds);
+  if (seconds >= 1e-3) return printed("%.2f ms", seconds * 1e3);
+  return printed("%.2f us", seconds * 1e6);
+}
+
+std::string bytes_text(Bytes bytes) {
+  const double value = static_cast<double>(bytes);
+  if (bytes >= 1'000'000'000) return printed("%.2f GB", value / 1e9);
+  if (bytes >= 1'000'000) return printed("%.2f MB", value / 1e6);
+  return printed("%.2f kB", value / 1e3);
+}
+
+std::string percent_text(double share) { return printed("%.1f%%", 100 * share); }
+
+std::string rate_text(double per_second) { return printed("%.0f", per_second); }
+
+}  // namespace shardwright

@@ -1,0 +1,28 @@
+// `shardwright plan`: the best plans for a model on a cluster.
+#pragma once
+
+#include <iosfwd>
+#include <string>
+#include <vector>
+
+namespace shardwright {
+
+struct PlanArguments {
+  std::string model;         // config.json, a folder with one, or a shipped name
+  std::string cluster;       // file, shorthand or shipped name; empty: this machine, as profiled
+  int64_t seq = 0;           // tokens per sequence
+  int64_t global_batch = 0;  // sequences per step
+  std::string precision = "fp32";   // or "bf16"
+  std::string optimizer = "adamw";  // or "sgd"
+  int64_t ranks = 0;                // devices to use; 0 = all of the cluster
+  int top = 5;                      // plans to show
+  std::vector<std::string> pins;    // "tp=2"
+  std::string out;                  // where the best plan is written; empty: nowhere
+  bool json = false;
+};
+
+// Prints the plans, best first, as a table for people or as JSON. Exit codes: 0; 2 with one line on
+// `err` for bad input; 3 when nothing fits, with what is short and what would fit on `err`.
+int run_plan(const PlanArguments& arguments, std::ostream& out, std::ostream& err);
+
+}  // namespace shardwright

@@ -1,0 +1,125 @@
+#include "tools/simulate_command.h"
+
+#include <iomanip>
+#include <ostream>
+#include <sstream>
+
+#include "planner/evaluate.h"
+#include "planner/plan_json.h"
+#include "planner/program/buffers.h"
+#include "planner/program/program_text.h"
+#include "tools/exit_codes.h"
+#include "tools/format.h"
+
+namespace shardwright {
+namespace {
+
+// Up to here all ranks are simulated; above, one rank per stage stands for its tp and dp
+// neighbours where that is exact.
+constexpr int64_t kMaxSlots = 4096;
+
+// A plan with everything that follows from it. The parts refer to one another: neither copied nor
+// moved.
+struct Simulation {
+  explicit Simulation(const LoadedPlan& loaded)
+      : plan(loaded.plan),
+        program(compile(
+            loaded.model, plan,
+            options_for(loaded.cluster, plan, plan.ranks() * plan.microbatches() <= kMaxSlots))),
+        table(loaded.model, program, plan.optimizer),
+        timeline(simulate(program, Readiness(program), price(program, table, loaded.cluster))) {}
+  Simulation(const Simulation&) = delete;
+  Simulation& operator=(const Simulation&) = delete;
+
+  double step_time_s() const { return to_seconds(timeline.makespan()); }
+  // "backward c0 m3", or "start" when nothing needs more than what is resident.
+  std::string peak_label(size_t at) const {
+    const int index = timeline.ranks[at].peak_index;
+    return index < 0 ? "start" : label_of(program.ranks[at].instructions[index]);
+  }
+
+  const Plan& plan;
+  const Program program;
+  const StepTable table;
+  const Timeline timeline;
+};
+
+Json to_json(const Simulation& simulation) {
+  Json json;
+  json["plan"] = simulation.plan.label();
+  json["step_time_s"] = simulation.step_time_s();
+  json["tokens_per_s"] =
+      static_cast<double>(simulation.plan.tokens_per_step()) / simulation.step_time_s();
+  json["bubble_share"] = simulation.timeline.idle_share(simulation.program);
+  json["memory_peak_bytes"] = simulation.timeline.peak_bytes();
+  json["all_ranks"] =
+      static_cast<int64_t>(simulation.program.ranks.size()) == simulation.plan.ranks();
+  json["ranks"] = Json::array();
+  for (size_t at = 0; at < simulation.program.ranks.size(); ++at) {
+    const RankProgram& rank = simulation.program.ranks[at];
+    json["ranks"].push_back({{"rank", rank.rank},
+                             {"stage", rank.stage},
+                             {"dp", rank.dp},
+                             {"tp", rank.tp},
+                             {"instructions", rank.instructions.size()},
+                             {"resident_bytes", resident_bytes(simulation.program, rank)},
+                             {"peak_bytes", simulation.timeline.ranks[at].peak_bytes},
+                             {"peak_instruction", simulation.peak_label(at)}});
+  }
+  return json;
+}
+
+std::string table_of(const Simulation& simulation) {
+  std::ostringstream out;
+  const Program& program = simulation.program;
+  out << simulation.plan.label() << " on " << simulation.plan.ranks() << " ranks: step "
+      << seconds_text(simulation.step_time_s()) << ", bubble "
+      << percent_text(simulation.timeline.idle_share(program)) << "\n\n"
+      << "  rank stage  dp  tp    resident        peak  at instruction\n";
+  for (size_t at = 0; at < program.ranks.size(); ++at) {
+    const RankProgram& rank = program.ranks[at];
+    out << std::setw(6) << rank.rank << std::setw(6) << rank.stage << std::setw(4) << rank.dp
+        << std::setw(4) << rank.tp << std::setw(12) << bytes_text(resident_bytes(program, rank))
+        << std::setw(12) << bytes_text(simulation.timeline.ranks[at].peak_bytes) << "  "
+        << simulation.peak_label(at) << "\n";
+  }
+  if (static_cast<int64_t>(program.ranks.size()) != simulation.plan.ranks()) {
+    out << "One rank per stage; its tp and dp neighbours do the same at the same time.\n";
+  }
+  return out.str();
+}
+
+std::optional<Error> write_trace(const SimulateArguments& arguments, const Simulation& simulation) {
+  if (arguments.trace.empty()) return std::nullopt;
+  const Json trace = trace_of(simulation.program, simulation.table,
+                              {{"predicted: " + simulation.plan.label(), &simulation.timeline}});
+  return write_file_atomically(arguments.trace, trace.dump());
+}
+
+}  // namespace
+
+int run_simulate(const SimulateArguments& arguments, std::ostream& out, std::ostream& err) {
+  const Result<LoadedPlan> loaded = load_plan(arguments.plan, default_profiles_dir());
+  if (!loaded.ok()) {
+    err << loaded.error().line() << "\n";
+    return kExitBadInput;
+  }
+  const Simulation simulation(*loaded);
+  if (auto error = write_trace(arguments, simulation)) {
+    err << error->line() << "\n";
+    return kExitBadInput;
+  }
+  if (arguments.program) {
+    out << print_program(simulation.program);
+  } else if (arguments.json) {
+    out << to_json(simulation).dump(2) << "\n";
+  } else {
+    out << table_of(simulation);
+    if (!arguments.trace.empty()) {
+      out << "\nThe trace is in " << arguments.trace << "; open it in ui.perfetto.dev\n";
+    }
+  }
+  return kExitOk;
+}
+
+}  // namespace shardwright

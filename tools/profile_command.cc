@@ -1,0 +1,205 @@
+#include "tools/profile_command.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+#include <ostream>
+#include <system_error>
+
+#include "costmodel/pricer.h"
+#include "executor/exec_error.h"
+
+namespace shardwright {
+namespace {
+
+constexpr int kExitFailed = 1, kExitBadInput = 2;
+constexpr size_t kProgressWidth = 60;
+constexpr size_t kTextWidth = 90;  // of names, within 100 columns
+
+int report(const Error& error, std::ostream& err) {
+  err << printable(error.line(), 4000) << "\n";
+  return kExitBadInput;
+}
+
+// Writes and removes a file beside `path`, so that a minute of measuring is not lost at its end.
+std::optional<Error> check_writable(const std::string& path) {
+  std::error_code ignored;
+  if (std::filesystem::is_directory(path, ignored)) {
+    return Error{path, "", "a folder", "a file to write"};
+  }
+  const std::string probe = path + ".probe";
+  if (auto error = write_file_atomically(probe, "")) {
+    error->file = path;
+    return error;
+  }
+  std::filesystem::remove(probe, ignored);
+  return std::nullopt;
+}
+
+// Fails where the file itself would: the check of the path says why.
+void make_default_folder(const std::string& path) {
+  std::error_code ignored;
+  std::filesystem::create_directories(std::filesystem::path(path).parent_path(), ignored);
+}
+
+// One line that is written over; wiped at the end.
+class ProgressLine {
+ public:
+  explicit ProgressLine(std::ostream& err) : err_(err) {}
+  void show(std::string text) {
+    text.resize(kProgressWidth, ' ');
+    err_ << "\r" << text << std::flush;
+    shown_ = true;
+  }
+  void wipe() {
+    if (shown_) err_ << "\r" << std::string(kProgressWidth, ' ') << "\r" << std::flush;
+  }
+
+ private:
+  std::ostream& err_;
+  bool shown_ = false;
+};
+
+struct Summary {
+  std::string path, device;
+  double seconds = 0;
+  int64_t cores = 0;
+  double gigabytes_per_core = 0, peak_gflops = 0, gigabytes_per_s = 0;
+  double all_reduce_us = 0, send_us = 0, link_gigabytes_per_s = 0;
+};
+
+double message_us(const ClusterSpec& cluster, CollectiveKind kind, Bytes bytes) {
+  if (cluster.num_devices() < 2) return 0;
+  return collective_s(cluster, {kind, Axis::kDp, bytes}, {0, 1, 2}) * 1e6;
+}
+
+Summary summarise(const ClusterSpec& cluster, const std::string& path, double seconds) {
+  const DeviceProfile& device = cluster.device_of(0);
+  Summary out;
+  out.path = path;
+  out.device = device.name;
+  out.seconds = seconds;
+  out.cores = cluster.num_devices();
+  out.gigabytes_per_core = static_cast<double>(device.memory_bytes) / 1e9;
+  out.peak_gflops = device.peak_flops_per_s.at(DataType::kFp32) / 1e9;
+  out.gigabytes_per_s = device.memory_bytes_per_s / 1e9;
+  out.all_reduce_us = message_us(cluster, CollectiveKind::kAllReduce, 16);
+  out.send_us = message_us(cluster, CollectiveKind::kSend, 16);
+  out.link_gigabytes_per_s = cluster.levels.front().bytes_per_s / 1e9;
+  return out;
+}
+
+// Rates of one rank at each number of active ranks, at sizes of a small model.
+struct ActiveRow {
+  int64_t active = 0;
+  double gemm_gflops = 0, attention_gflops = 0, adamw_gigabytes_per_s = 0;
+};
+
+std::vector<ActiveRow> active_rows(const ClusterSpec& cluster) {
+  const GemmWork gemm{GemmLayout::kForward, 1024, 1024, 1024};
+  AttentionWork attention;
+  attention.batch = 4;
+  attention.seq = 256;
+  attention.heads = attention.kv_heads = 8;
+  attention.head_dim = attention.v_head_dim = 64;
+  const PassWork adamw{PassKind::kAdamW, 1, 1 << 20, Bytes{7} * 4 << 20};
+  std::vector<ActiveRow> out;
+  for (const RateSet& rates : cluster.device_of(0).rates) {
+    const Pricer pricer(cluster, 0, rates.active_ranks);
+    out.push_back({rates.active_ranks, gemm.flops() / pricer.gemm_s(gemm) / 1e9,
+                   attention.flops() / pricer.attention_s(attention) / 1e9,
+                   static_cast<double>(adamw.bytes) / pricer.pass_s(adamw) / 1e9});
+  }
+  return out;
+}
+
+std::string formatted(const char* format, double value) {
+  char text[64];
+  std::snprintf(text, sizeof(text), format, value);
+  return text;
+}
+
+void print_rows(const std::vector<ActiveRow>& rows, std::ostream& out) {
+  out << "active ranks  GEMM GFLOP/s  attention GFLOP/s  AdamW GB/s   (of each rank)\n";
+  for (const ActiveRow& row : rows) {
+    out << formatted("%12.0f", static_cast<double>(row.active))
+        << formatted("%14.1f", row.gemm_gflops) << formatted("%19.1f", row.attention_gflops)
+        << formatted("%12.1f", row.adamw_gigabytes_per_s) << "\n";
+  }
+}
+
+void print(const Summary& summary, const std::vector<ActiveRow>& rows, std::ostream& out) {
+  out << printable(summary.device, kTextWidth) << ": " << summary.cores << " cores, "
+      << formatted("%.1f", summary.gigabytes_per_core) << " GB each, peak "
+      << formatted("%.1f", summary.peak_gflops) << " GFLOP/s and "
+      << formatted("%.1f", summary.gigabytes_per_s) << " GB/s\n\n";
+  print_rows(rows, out);
+  if (summary.cores > 1) {
+    out << "\nbetween two ranks: all-reduce of 16 bytes "
+        << formatted("%.2f", summary.all_reduce_us) << " us, send "
+        << formatted("%.2f", summary.send_us) << " us, large sends "
+        << formatted("%.1f", summary.link_gigabytes_per_s) << " GB/s\n";
+  }
+  out << "\nmeasured in " << formatted("%.1f", summary.seconds) << " s, written to\n"
+      << printable(summary.path, 4000) << "\n";
+}
+
+Json to_json(const Summary& summary, const std::vector<ActiveRow>& rows) {
+  Json out = {{"path", summary.path},
+              {"device", summary.device},
+              {"cores", summary.cores},
+              {"seconds", summary.seconds},
+              {"peak_fp32_gflops", summary.peak_gflops},
+              {"memory_gb_per_s", summary.gigabytes_per_s},
+              {"all_reduce_latency_us", summary.all_reduce_us},
+              {"send_latency_us", summary.send_us},
+              {"send_gb_per_s", summary.link_gigabytes_per_s},
+              {"active", Json::array()}};
+  for (const ActiveRow& row : rows) {
+    out["active"].push_back({{"active_ranks", row.active},
+                             {"gemm_gflops", row.gemm_gflops},
+                             {"attention_gflops", row.attention_gflops},
+                             {"adamw_gb_per_s", row.adamw_gigabytes_per_s}});
+  }
+  return out;
+}
+
+}  // namespace
+
+int run_profile(const ProfileOptions& options, const std::string& out_path, bool json,
+                std::ostream& out, std::ostream& err) {
+  const std::string path = out_path.empty() ? default_machine_path() : out_path;
+  if (out_path.empty()) make_default_folder(path);
+  if (auto error = check_writable(path)) return report(*error, err);
+  ProgressLine line(err);
+  ProfileOptions settings = options;
+  if (!settings.progress && isatty(STDERR_FILENO) != 0) {
+    settings.progress = [&line](const std::string& text) { line.show(text); };
+  }
+  const int64_t begin_ns = monotonic_ns();
+  Result<ClusterSpec> cluster = Error{};
+  try {
+    cluster = profile_machine(settings);
+  } catch (const ExecError& error) {
+    line.wipe();
+    err << "profile: " << printable(error.what(), 4000) << "\n";
+    return kExitFailed;
+  }
+  line.wipe();
+  if (!cluster) return report(cluster.error(), err);
+  if (auto error = write_file_atomically(path, to_json(*cluster).dump(2) + "\n")) {
+    return report(*error, err);
+  }
+  const Summary summary = summarise(*cluster, path, to_seconds(monotonic_ns() - begin_ns));
+  if (json) {
+    out << to_json(summary, active_rows(*cluster)).dump(2) << "\n";
+  } else {
+    print(summary, active_rows(*cluster), out);
+  }
+  return 0;
+}
+
+}  // namespace shardwright

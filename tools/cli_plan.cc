@@ -1,0 +1,43 @@
+#include <iostream>
+
+#include "tools/cli.h"
+#include "tools/plan_command.h"
+#include "tools/simulate_command.h"
+
+namespace shardwright {
+
+void add_plan(CLI::App& app, Action* action) {
+  CLI::App* sub = app.add_subcommand("plan", "The best plans for a model on a cluster");
+  const auto a = std::make_shared<PlanArguments>();
+  sub->add_option("--model", a->model, "config.json, a folder with one, or a shipped model")
+      ->required();
+  sub->add_option("--cluster", a->cluster,
+                  "cluster.json or DEVICE:PER_NODE[xNODES]; default: this machine, as profiled");
+  sub->add_option("--seq", a->seq, "Tokens per sequence")->required();
+  sub->add_option("--global-batch", a->global_batch, "Sequences per step")->required();
+  sub->add_option("--precision", a->precision, "fp32 or bf16")->capture_default_str();
+  sub->add_option("--optimizer", a->optimizer, "adamw or sgd")->capture_default_str();
+  sub->add_option("--ranks", a->ranks, "Devices to use; default: all");
+  sub->add_option("--top", a->top, "Plans to show")->capture_default_str();
+  sub->add_option("--pin", a->pins, "Fix a choice, e.g. tp=2 schedule=1f1b recompute=full");
+  sub->add_option("-o,--output", a->out, "Write the best plan here");
+  sub->add_flag("--json", a->json, "Print JSON");
+  sub->footer(
+      "Example:\n"
+      "  shardwright plan --model llama-3.1-8b --cluster h100-sxm-80gb:8x4 --precision bf16 \\\n"
+      "    --seq 8192 --global-batch 256 --pin tp=4 -o plan.json");
+  sub->callback([=] { *action = [=] { return run_plan(*a, std::cout, std::cerr); }; });
+}
+
+void add_simulate(CLI::App& app, Action* action) {
+  CLI::App* sub = app.add_subcommand("simulate", "Predicted step time and memory of a plan");
+  const auto a = std::make_shared<SimulateArguments>();
+  sub->add_option("plan", a->plan, "plan.json")->required();
+  sub->add_option("--trace", a->trace, "Write a trace for ui.perfetto.dev here");
+  sub->add_flag("--program", a->program, "Print the program instead: every rank's instructions");
+  sub->add_flag("--json", a->json, "Print JSON");
+  sub->footer("Example:\n  shardwright simulate plan.json --trace trace.json");
+  sub->callback([=] { *action = [=] { return run_simulate(*a, std::cout, std::cerr); }; });
+}
+
+}  // namespace shardwright

@@ -30,6 +30,11 @@ std::string cell_of(const Instruction& instruction) {
   return text;
 }
 
+std::string trimmed(std::string line) {
+  line.erase(line.find_last_not_of(' ') + 1);
+  return line;
+}
+
 std::string pad(std::string text, size_t width) {
   text.resize(std::max(width, text.size()), ' ');
   return text;
@@ -55,9 +60,9 @@ std::string problem_table(const Program& program, const VerifyReport& report) {
   for (size_t at = 0; at < program.ranks.size() && columns.size() < kColumns; ++at) {
     columns.insert(static_cast<int>(at));
   }
-  out += "      ";
-  for (int at : columns) out += pad("rank " + std::to_string(program.ranks[at].rank), 10);
-  out += "\n";
+  std::string heads(6, ' ');
+  for (int at : columns) heads += pad("rank " + std::to_string(program.ranks[at].rank), 10);
+  out += trimmed(heads) + "\n";
   for (int row : rows) {
     std::string line = pad(std::to_string(row), 6), notes;
     bool any = false;
@@ -73,7 +78,7 @@ std::string problem_table(const Program& program, const VerifyReport& report) {
       any = any || inside;
       line += pad(cell, 10);
     }
-    if (any) out += line + notes + "\n";
+    if (any) out += trimmed(line + notes) + "\n";
   }
   return out;
 }

@@ -33,7 +33,7 @@ class Verifier {
     if (!report_.ok()) return std::move(report_);
     prepare();
     const std::vector<Ref> stuck = rule_.walk([&](std::span<const Ref> unit) { visit(unit); });
-    for (Ref ref : stuck) problem(ref, "deadlock: can never start");
+    report_deadlock(stuck);
     if (stuck.empty()) check_end();
     return std::move(report_);
   }
@@ -118,6 +118,34 @@ class Verifier {
     }
   }
 
+  // Of all instructions that never start only those that their own rank does not hold up: each rank
+  // of the cycle is marked once, with what it waits for.
+  void report_deadlock(const std::vector<Ref>& stuck) {
+    const std::set<Ref> never(stuck.begin(), stuck.end());
+    for (Ref ref : stuck) {
+      const std::vector<int> before = rule_.local_before(ref);
+      if (std::any_of(before.begin(), before.end(), [&](int index) {
+            return never.count({ref.at, index}) > 0;
+          })) {
+        continue;
+      }
+      problem(ref, "deadlock: waits for " + first_blocker(ref, never));
+    }
+  }
+
+  // "load c1 m1 of rank 1": what one of those that start together still waits for.
+  std::string first_blocker(Ref ref, const std::set<Ref>& never) const {
+    std::string blocker;
+    for (Ref member : rule_.members_of(rule_.unit_of(ref))) {
+      rule_.for_each_before(member, [&](Ref before) {
+        if (!blocker.empty() || never.count(before) == 0) return;
+        blocker = label_of(instruction_at(program_, before)) + " of rank " +
+                  std::to_string(program_.ranks[before.at].rank);
+      });
+    }
+    return blocker;
+  }
+
   void prepare() {
     const size_t cells = static_cast<size_t>(program_.replicas) * program_.microbatches;
     for (int at = 0; at < ranks(); ++at) {
@@ -142,12 +170,13 @@ class Verifier {
   void single(Ref ref) {
     const Instruction& next = instruction_at(program_, ref);
     const Effects effects = effects_of(program_, next);
+    // Before the buffers: a forward that runs twice is the cause, its second buffers are not.
+    if (next.op == OpCode::kForward) count(ref, next, &forwards_);
+    if (next.op == OpCode::kBackward) backward(ref, next);
     for (const Buffer& buffer : effects.allocates) allocate(ref, buffer);
     for (const Buffer& buffer : effects.needs) {
       if (!buffers_[ref.at].count(buffer)) problem(ref, "needs " + label_of(buffer));
     }
-    if (next.op == OpCode::kForward) count(ref, next, &forwards_);
-    if (next.op == OpCode::kBackward) backward(ref, next);
     if (next.is_receive()) check_message(ref, next);
     if (next.op == OpCode::kOptimizerStep) check_gradients(ref, next);
     for (const Buffer& buffer : effects.frees) release(ref, buffer);

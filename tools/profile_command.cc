@@ -105,7 +105,7 @@ std::vector<ActiveRow> active_rows(const ClusterSpec& cluster) {
   attention.seq = 256;
   attention.heads = attention.kv_heads = 8;
   attention.head_dim = attention.v_head_dim = 64;
-  const PassWork adamw{PassKind::kAdamW, 1, 1 << 20, Bytes{7} * 4 << 20};
+  const PassWork adamw{PassKind::kAdamW, 1, 8 << 20, (Bytes{7} * 4 * 8) << 20};  // not cached
   std::vector<ActiveRow> out;
   for (const RateSet& rates : cluster.device_of(0).rates) {
     const Pricer pricer(cluster, 0, rates.active_ranks);

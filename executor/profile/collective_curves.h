@@ -13,6 +13,7 @@ namespace shardwright {
 struct CollectiveOptions {
   std::vector<Bytes> sizes;  // of messages, ascending
   double seconds = 5;        // for all of them
+  int sweeps = 2;            // 1 or 2: of two the faster time counts
 };
 std::vector<Bytes> collective_sizes(bool quick, Bytes most_bytes);
 // Group sizes worth a curve on a machine of so many cores: each up to 8, then powers of two, and

@@ -110,7 +110,7 @@ class MachineProfiler {
   void add_curves(double seconds, LinkLevel* level) {
     const CollectiveOptions settings{
         collective_sizes(options_.quick, grid_.most_elements * static_cast<Bytes>(sizeof(float))),
-        seconds};
+        seconds, options_.quick ? 1 : 2};
     run_ranks(static_cast<int>(info_.cores), kDeadline, [&](Communicator& comm) {
       const auto ops = make_cpu_ops(comm.rank());
       auto curves = measure_collectives(comm, *ops, settings, options_.progress);

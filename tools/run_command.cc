@@ -12,7 +12,7 @@
 #include "executor/exec_error.h"
 #include "executor/profile/machine_info.h"
 #include "executor/run/session.h"
-#include "planner/plan_load.h"
+#include "planner/plan_json.h"
 #include "tools/exit_codes.h"
 
 namespace shardwright {
@@ -28,7 +28,7 @@ std::optional<Error> check_machine(const RunArguments& arguments, const LoadedPl
                  "one for " + here + ", this machine (--any-machine runs it all the same)"};
   }
   const int64_t cores = static_cast<int64_t>(std::thread::hardware_concurrency());
-  const int64_t ranks = loaded.file.plan.ranks();
+  const int64_t ranks = loaded.plan.ranks();
   if (ranks > cores && arguments.hostfile.empty() && !inside_mpi_launch()) {
     return Error{arguments.plan, "ranks", std::to_string(ranks),
                  "at most " + std::to_string(cores) +
@@ -90,12 +90,12 @@ class Printer {
 SessionRequest request_of(const RunArguments& arguments, const LoadedPlan& loaded) {
   SessionRequest request;
   request.model = loaded.model;
-  request.plan = loaded.file.plan;
-  request.plan_text = plan_text(loaded.file);
+  request.plan = loaded.plan;
+  request.plan_text = loaded.text;
   request.data = arguments.data;
   request.out = arguments.out;
   request.options = arguments.options;
-  request.options.settings.optimizer = loaded.file.plan.optimizer;
+  request.options.settings.optimizer = loaded.plan.optimizer;
   request.deadline = std::chrono::nanoseconds(static_cast<int64_t>(arguments.deadline_s * 1e9));
   return request;
 }

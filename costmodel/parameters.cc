@@ -65,11 +65,14 @@ class Lister {
     add(name + ".weight", {vector_part(name + ".weight", n)});
     if (model_.norm == Norm::kLayerNorm) add(name + ".bias", {vector_part(name + ".bias", n)});
   }
-  void cost_only(const std::string& name, int64_t elements, int64_t copies = 1) {
+  // `copies` equal tensors of `elements` on this rank; split over tp, or the same on every rank.
+  void cost_only(const std::string& name, int64_t elements, bool split = false,
+                 int64_t copies = 1) {
     ParameterPart part = vector_part(name, elements);
     part.copies = copies;
+    part.replicated = !split || tp_ == 1;
     part.executable = false;
-    add(name, {part});
+    if (elements > 0) add(name, {part});
   }
 
   ParameterPart table(const std::string& name) {
@@ -98,7 +101,7 @@ class Lister {
       copy.tied_copy = true;
       add("head.weight", {copy});
     }
-    if (model_.head_bias) cost_only("head.bias", padded_vocab_share(model_, tp_));
+    if (model_.head_bias) cost_only("head.bias", padded_vocab_share(model_, tp_), true);
   }
 
   void layer(int64_t index) {
@@ -126,7 +129,7 @@ class Lister {
            split_vector(at + "v.bias", a.kv_width())});
     }
     if (a.qk_norm) cost_only(at + "qk_norm", 2 * a.head_dim);
-    if (a.sinks) cost_only(at + "sinks", a.heads / tp_);
+    if (a.sinks) cost_only(at + "sinks", a.heads / tp_, true);
     attention_out(a);
   }
   void attention_out(const AttentionSpec& a) {
@@ -140,10 +143,14 @@ class Lister {
     if (a.q_lora_rank > 0) {
       cost_only(at + "q_down", a.q_lora_rank * model_.hidden + a.q_lora_rank);
     }
-    cost_only(at + "q_up", a.q_width() / tp_ * q_in);
+    cost_only(at + "q_up", a.q_width() / tp_ * q_in, true);
     cost_only(at + "kv_down",
               (a.kv_lora_rank + a.qk_rope_head_dim) * model_.hidden + a.kv_lora_rank);
-    cost_only(at + "kv_up", a.heads / tp_ * (a.qk_nope_head_dim + a.v_head_dim) * a.kv_lora_rank);
+    if (a.qkv_bias) {
+      cost_only(at + "down.bias", a.q_lora_rank + a.kv_lora_rank + a.qk_rope_head_dim);
+    }
+    cost_only(at + "kv_up", a.heads / tp_ * (a.qk_nope_head_dim + a.v_head_dim) * a.kv_lora_rank,
+              true);
     attention_out(a);
   }
 
@@ -164,8 +171,9 @@ class Lister {
     const int64_t h = model_.hidden, f = moe.ffn_hidden / tp_;
     cost_only(at + "router", moe.experts * h + (moe.router_bias ? moe.experts : 0) +
                                  (moe.score_correction ? moe.experts : 0));
-    cost_only(at + "experts", 3 * f * h + (moe.expert_bias ? 2 * f + h : 0), moe.experts);
-    if (moe.shared_ffn_hidden > 0) cost_only(at + "shared", 3 * moe.shared_ffn_hidden / tp_ * h);
+    cost_only(at + "experts", 3 * f * h + (moe.expert_bias ? 2 * f : 0), true, moe.experts);
+    if (moe.expert_bias) cost_only(at + "experts.out_bias", h, false, moe.experts);
+    cost_only(at + "shared", 3 * (moe.shared_ffn_hidden / tp_) * h, true);
   }
 
   const ModelSpec& model_;

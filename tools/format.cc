@@ -14,6 +14,7 @@ std::string printed(const char* format, double value) {
 }  // namespace
 
 std::string seconds_text(double seconds) {
+  if (seconds == 0) return "0 s";
   if (seconds >= 1) return printed("%.3f s", seconds);
   if (seconds >= 1e-3) return printed("%.2f ms", seconds * 1e3);
   return printed("%.2f us", seconds * 1e6);

@@ -25,10 +25,10 @@ void print_plans(const std::vector<RankedPlan>& plans, std::ostream& out) {
 
 void print_time(const RankedPlan& best, std::ostream& out) {
   const TimeParts& parts = best.parts;
-  out << "\nBest plan, busiest stage (" << parts.stage << "): compute "
-      << seconds_text(parts.compute_s) << ", tp " << seconds_text(parts.tp_s) << ", pp "
-      << seconds_text(parts.pp_s) << ", dp " << seconds_text(parts.dp_s) << ", optimizer "
-      << seconds_text(parts.optimizer_s) << "\n";
+  out << "\nBest plan: layers per stage " << stages_text(best.plan.stage_layers)
+      << "\nBusiest stage (" << parts.stage << "): compute " << seconds_text(parts.compute_s)
+      << ", tp " << seconds_text(parts.tp_s) << ", pp " << seconds_text(parts.pp_s) << ", dp "
+      << seconds_text(parts.dp_s) << ", optimizer " << seconds_text(parts.optimizer_s) << "\n";
 }
 
 void print_memory(const RankedPlan& best, std::ostream& out) {

@@ -67,7 +67,8 @@ int exit_code_of(pid_t child) {
 
 bool inside_mpi_launch() {
   for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK"}) {
-    if (std::getenv(name) != nullptr) return true;
+    const char* value = std::getenv(name);
+    if (value != nullptr && *value != 0) return true;
   }
   // A batch job sets SLURM_PROCID also for the script that has yet to start the ranks.
   const char* tasks = std::getenv("SLURM_STEP_NUM_TASKS");

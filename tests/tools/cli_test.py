@@ -8,9 +8,11 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 
 FAILURES = []
 PASSED = 0
@@ -85,7 +87,8 @@ def bad_plan_requests(cli):
     cli.refuses(*base, *batch, "--pin", "tp=", says="tp")
     cli.refuses(*base, *batch, "--pin", "colour=2", says="colour")
     cli.refuses(*base, *batch, "--pin", "schedule=zigzag", says="zigzag")
-    cli.refuses(*base, *batch, "--precision", "fp7", says="fp7")
+    cli.refuses(*base[:-2], *batch, "--precision", "fp7", says="fp7")
+    cli.refuses(*base, *batch, "--precision", "fp32", says="--precision")  # given twice
     cli.refuses(*base, *batch, "-o", "no/such/folder/plan.json", says="no/such/folder")
     cli.refuses(*base, *batch, "--frobnicate", says="frobnicate")
     for cluster in ["h100", "h100-sxm-80gb:", "h100-sxm-80gb:0", "h100-sxm-80gb:8x", "nosuch:8",
@@ -95,7 +98,7 @@ def bad_plan_requests(cli):
     done = cli.run("plan", "--model", "llama-3.1-405b", "--cluster", "h100-sxm-80gb:8", "--seq", "4096",
                    "--global-batch", "8", "--precision", "bf16")
     check(done.returncode == 3, f"405B on 8 GPUs: exit {done.returncode}: {done.stderr}")
-    check("GiB" in done.stderr + done.stdout, f"405B on 8 GPUs: {done.stderr}{done.stdout}")
+    check("would fit" in done.stderr, f"405B on 8 GPUs: {done.stderr}{done.stdout}")
 
 
 def make_machine(cli, cores):
@@ -181,10 +184,34 @@ def bad_runs(cli):
     check(done.returncode == 0, f"plan for h100: {done.stderr}")
     cli.refuses("run", "gpu.json", "--data", text, "--steps", "1", "--out", "x",
                 says=["gpu.json", "h100-sxm-80gb"])
-    # A peer that never comes: the deadline ends the run.
-    done = cli.run("run", "plan.json", "--data", text, "--steps", "2", "--out", "lonely",
+    done = cli.run("run", "plan.json", "--data", text, "--steps", "2", "--out", "launched",
                    "--any-machine", OMPI_COMM_WORLD_SIZE="")
     check(done.returncode == 0, f"empty launch variable is no launch: {done.stderr}")
+
+
+def a_rank_that_dies(cli):
+    """A killed rank ends the whole run with a code that is not 0, and soon."""
+    out = cli.path("killed")
+    run = subprocess.Popen([cli.command, "run", "plan.json", "--data", "text.txt", "--steps", "1000000",
+                            "--out", out, "--ranks-as", "processes", "--any-machine"],
+                           cwd=cli.folder, env=cli.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                           text=True)
+    metrics, deadline = os.path.join(out, "metrics.jsonl"), time.time() + 60
+    while time.time() < deadline and not (os.path.exists(metrics) and os.path.getsize(metrics)):
+        time.sleep(0.1)
+    ranks = subprocess.run(["pgrep", "-f", "--", f"--out {out}"], capture_output=True, text=True).stdout.split()
+    ranks = [int(pid) for pid in ranks if int(pid) != run.pid and
+             os.path.basename(os.readlink(f"/proc/{pid}/exe")) == "shardwright"]
+    check(len(ranks) == 2, f"two ranks run as processes: {ranks}")
+    if ranks:
+        os.kill(ranks[-1], signal.SIGKILL)
+    try:
+        _, stderr = run.communicate(timeout=60)
+        check(run.returncode not in (0, None), f"killed rank: exit {run.returncode}: {stderr[:200]}")
+    except subprocess.TimeoutExpired:
+        run.kill()
+        check(False, "killed rank: the run hangs")
+    check(not os.path.exists(os.path.join(out, "run.json")), "killed rank: half a result is written")
 
 
 def main():
@@ -200,6 +227,7 @@ def main():
         make_machine(cli, cores=2)
         good_path(cli)
         bad_runs(cli)
+        a_rank_that_dies(cli)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     print(f"{PASSED} checks passed, {len(FAILURES)} failed")

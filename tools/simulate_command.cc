@@ -16,7 +16,7 @@ namespace {
 
 // Up to here all ranks are simulated; above, one rank per stage stands for its tp and dp
 // neighbours where that is exact.
-constexpr int64_t kMaxSlots = 4096;
+constexpr int64_t kMaxSlots = 512;
 
 // A plan with everything that follows from it. The parts refer to one another: neither copied nor
 // moved.

@@ -98,6 +98,8 @@ TEST_F(PlanCommand, JsonIsBestFirstAndCountsAddUp) {
 
 TEST_F(PlanCommand, WritesTheSameBytesTwiceAndSimulateAgrees) {
   arguments_.json = true;
+  arguments_.cluster = "h100-sxm-80gb:8";
+  arguments_.global_batch = 16;
   arguments_.out = path("a.json");
   const Json best = plan().json()["plans"][0];
   arguments_.out = path("b.json");

@@ -3,6 +3,7 @@
 #include <charconv>
 #include <cstdlib>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 
 #include "costmodel/cluster_spec.h"
 #include "costmodel/profile_json.h"

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "costmodel/cluster_spec.h"
 #include "costmodel/profile_json.h"

@@ -1,3 +1,5 @@
+#include <nlohmann/json.hpp>
+
 #include "costmodel/device_profile.h"
 #include "costmodel/profile_json.h"
 #include "costmodel/rates_json.h"

@@ -1,6 +1,7 @@
 #include "costmodel/hf_families.h"
 
 #include <map>
+#include <nlohmann/json.hpp>
 
 namespace shardwright {
 namespace {

@@ -1,5 +1,6 @@
 #include <cstdio>
 #include <limits>
+#include <nlohmann/json.hpp>
 
 #include "costmodel/json.h"
 

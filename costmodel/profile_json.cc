@@ -4,6 +4,7 @@
 #include <cctype>
 #include <cmath>
 #include <limits>
+#include <nlohmann/json.hpp>
 
 namespace shardwright {
 namespace {

@@ -1,5 +1,7 @@
 #include "costmodel/rates_json.h"
 
+#include <nlohmann/json.hpp>
+
 #include "costmodel/profile_json.h"
 
 namespace shardwright {

@@ -46,8 +46,8 @@ const char* name_of(Axis axis) {
 }
 
 bool parse_axis(std::string_view name, Axis* out) {
-  for (Axis axis : {Axis::kTp, Axis::kCp, Axis::kDp, Axis::kPp, Axis::kEp, Axis::kWorld,
-                    Axis::kTied}) {
+  for (Axis axis :
+       {Axis::kTp, Axis::kCp, Axis::kDp, Axis::kPp, Axis::kEp, Axis::kWorld, Axis::kTied}) {
     if (name != name_of(axis)) continue;
     *out = axis;
     return true;

@@ -1,6 +1,7 @@
 #include "planner/plan_json.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 namespace shardwright {
 namespace {

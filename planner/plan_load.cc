@@ -1,4 +1,5 @@
 #include <filesystem>
+#include <nlohmann/json.hpp>
 
 #include "costmodel/hf_config.h"
 #include "costmodel/pricer.h"

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <limits>
+#include <nlohmann/json.hpp>
 #include <ostream>
 #include <string_view>
 

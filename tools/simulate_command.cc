@@ -1,6 +1,7 @@
 #include "tools/simulate_command.h"
 
 #include <iomanip>
+#include <nlohmann/json.hpp>
 #include <ostream>
 #include <sstream>
 

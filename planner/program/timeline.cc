@@ -1,6 +1,7 @@
 #include "planner/program/timeline.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 namespace shardwright {
 

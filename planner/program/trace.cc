@@ -1,4 +1,6 @@
 // The Chrome trace event format: "X" complete events in microseconds, "M" metadata for names.
+#include <nlohmann/json.hpp>
+
 #include "planner/program/timeline.h"
 
 namespace shardwright {

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include <filesystem>
+#include <nlohmann/json.hpp>
 
 #include "costmodel/cluster_spec.h"
 #include "tests/costmodel/cluster_fixtures.h"

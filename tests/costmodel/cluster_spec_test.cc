@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <nlohmann/json.hpp>
+
 #include "tests/costmodel/cluster_fixtures.h"
 
 namespace shardwright {

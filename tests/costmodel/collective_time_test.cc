@@ -1,6 +1,8 @@
 // The toy cluster has 3 nodes of 4: 100 GB/s and 1 us inside a node, 10 GB/s and 5 us between.
 #include <gtest/gtest.h>
 
+#include <nlohmann/json.hpp>
+
 #include "costmodel/pricer.h"
 #include "tests/costmodel/cluster_fixtures.h"
 

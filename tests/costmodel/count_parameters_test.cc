@@ -4,6 +4,7 @@
 
 #include <cctype>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 
 #include "costmodel/hf_config.h"
 

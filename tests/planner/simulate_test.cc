@@ -3,6 +3,7 @@
 #include "planner/simulate.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "planner/footprint.h"
 #include "tests/planner/support.h"

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "costmodel/hf_config.h"
 #include "executor/cpu/cpu_ops.h"

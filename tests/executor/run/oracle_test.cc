@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "costmodel/json.h"
 #include "tests/executor/run/train_support.h"

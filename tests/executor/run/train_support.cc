@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <mutex>
+#include <nlohmann/json.hpp>
 
 #include "costmodel/check.h"
 #include "executor/comm/thread_comm.h"

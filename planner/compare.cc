@@ -95,8 +95,11 @@ class Comparer {
       return;
     }
     for (const Step& step : steps) ++by_step_.at(kind_of(step)).count;
-    add_steps(steps, predicted, &CompareRow::predicted_ns);
-    row.measured_waiting_ns += add_steps(steps, measured, &CompareRow::measured_ns);
+    book(instruction, add_steps(steps, predicted, &CompareRow::predicted_ns),
+         &CompareRow::predicted_ns);
+    const Nanoseconds rest = add_steps(steps, measured, &CompareRow::measured_ns);
+    book(instruction, rest, &CompareRow::measured_ns);
+    if (!instruction.is_collective()) row.measured_waiting_ns += rest;
   }
 
   // Returns what the steps leave over of the instruction.
@@ -107,8 +110,21 @@ class Comparer {
       by_step_.at(kind_of(steps[k])).*side += event.steps[k];
       rest -= event.steps[k];
     }
-    if (rest != 0) by_step_.at(kWaitingInStepsRow).*side += rest;
     return rest;
+  }
+
+  // Where the rest of an instruction belongs. Members of a collective that has local steps before
+  // it (clip) wait inside the instruction when it is measured, but before it when it is simulated:
+  // both are waiting between instructions.
+  void book(const Instruction& instruction, Nanoseconds rest, Side side) {
+    if (rest == 0) return;
+    if (!instruction.is_collective()) {
+      by_step_.at(kWaitingInStepsRow).*side += rest;
+      return;
+    }
+    by_instruction_.at(instruction_name(instruction)).*side -= rest;
+    by_instruction_.at(kWaitingRow).*side += rest;
+    by_step_.at(kWaitingRow).*side += rest;
   }
 
   // What makes the tables add up to makespan times ranks.

@@ -21,15 +21,16 @@ struct CompareRow {
   std::string name;
   int64_t count = 0;  // instructions or steps in one training step, all ranks together
   Nanoseconds predicted_ns = 0, measured_ns = 0;
-  // Of the measured time: spent inside instructions but in none of their steps (waiting for
-  // neighbours of a collective, dispatch). 0 where a timeline has no steps.
+  // Of the measured time: spent inside instructions but in none of their steps (waiting for tp
+  // neighbours, dispatch). 0 where a timeline has no steps, and for collectives, whose members wait
+  // for one another as they do between instructions.
   Nanoseconds measured_waiting_ns = 0;
   Nanoseconds miss_ns() const { return predicted_ns - measured_ns; }
   friend bool operator==(const CompareRow&, const CompareRow&) = default;
 };
 
 // Names of the rows that are no instruction and no step.
-inline constexpr const char* kWaitingRow = "waiting";                  // between instructions
+inline constexpr const char* kWaitingRow = "waiting";  // between instructions and in collectives
 inline constexpr const char* kWaitingInStepsRow = "waiting in steps";  // see measured_waiting_ns
 inline constexpr const char* kOverlapRow = "side by side";  // counted twice by lanes: negative
 

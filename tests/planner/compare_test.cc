@@ -152,11 +152,18 @@ TEST(Compare, TimeInsideInstructionsButInNoStepIsShownApart) {
   const Case c(make_plan(1, 2, 4));
   const Comparison comparison =
       compare_timelines(c.program, c.table, c.even(10, 0, 0), c.even(10, 7, 0));
-  int64_t instructions = 0;
-  for (const RankProgram& rank : c.program.ranks) instructions += rank.instructions.size();
+  int64_t instructions = 0, collectives = 0;
+  for (const RankProgram& rank : c.program.ranks) {
+    for (const Instruction& next : rank.instructions) {
+      ++(next.is_collective() ? collectives : instructions);
+    }
+  }
   const CompareRow& row = row_of(comparison.by_step, kWaitingInStepsRow);
   EXPECT_EQ(row.predicted_ns, 0);
   EXPECT_EQ(row.measured_ns, 7 * instructions);
+  // Members of a collective wait for one another as they do between instructions.
+  EXPECT_GE(row_of(comparison.by_step, kWaitingRow).measured_ns, 7 * collectives);
+  EXPECT_EQ(row_of(comparison.by_instruction, "clip c0").miss_ns(), 0);
   // Four microbatches on the first stage; the instruction itself keeps its whole time.
   const CompareRow& forward = row_of(comparison.by_instruction, "forward c0");
   EXPECT_EQ(forward.measured_waiting_ns, 4 * 7);

@@ -45,9 +45,10 @@ Result<std::vector<Plan>> all_plans(const ModelSpec& model, const ClusterSpec& c
   return plans;
 }
 
-void show_progress(int done, int all) {
+void show_progress(int round, size_t disturbed) {
   if (!isatty(STDERR_FILENO)) return;
-  std::cerr << "\rrun " << done << " of " << all << (done == all ? "\n" : "") << std::flush;
+  std::cerr << "\rround " << round + 1 << ", " << disturbed << " runs to be repeated   "
+            << std::flush;
 }
 
 std::optional<Error> run_model(const std::string& name, const ClusterSpec& cluster,
@@ -57,7 +58,7 @@ std::optional<Error> run_model(const std::string& name, const ClusterSpec& clust
   const Result<std::vector<Plan>> plans = all_plans(*model, cluster, arguments);
   if (!plans) return plans.error();
   const auto outcomes = run_plans(*model, cluster, *plans, arguments.settings, show_progress);
-  const ChoiceSummary summary = summarise(outcomes);
+  const ChoiceSummary summary = summarise(outcomes, arguments.settings);
   if (!arguments.json) {
     std::cout << choice_table(name, outcomes, summary) << std::endl;
     return std::nullopt;

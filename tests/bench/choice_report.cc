@@ -10,6 +10,7 @@ namespace shardwright {
 namespace {
 
 constexpr size_t kMostStepRows = 15;
+constexpr size_t kWorstSteps = 4;  // of a plan, in JSON
 
 // The smallest value that `share` of all values do not exceed.
 double quantile(std::vector<double> values, double share) {
@@ -66,13 +67,26 @@ std::string row_text(const PlanOutcome& outcome) {
                  outcome.error_pct());
 }
 
+// The steps that the plan was predicted most wrongly for, in percent of its measured rank-time.
+Json worst_steps(const Comparison& comparison) {
+  Json out = Json::object();
+  const double all = static_cast<double>(comparison.measured_step_ns) * comparison.ranks;
+  for (const CompareRow& row : comparison.by_step) {
+    if (out.size() == kWorstSteps) break;
+    out[row.name] = 100 * static_cast<double>(row.miss_ns()) / all;
+  }
+  return out;
+}
+
 }  // namespace
 
-ChoiceSummary summarise(const std::vector<PlanOutcome>& outcomes) {
+ChoiceSummary summarise(const std::vector<PlanOutcome>& outcomes, const ChoiceSettings& settings) {
   ChoiceSummary summary;
   std::vector<double> errors;
   for (size_t i = 0; i < outcomes.size(); ++i) {
     errors.push_back(std::abs(outcomes[i].error_pct()));
+    summary.rounds += settings.rounds;
+    summary.disturbed_rounds += outcomes[i].disturbed_rounds;
     if (outcomes[i].predicted_ns < outcomes[summary.pick].predicted_ns) summary.pick = i;
     if (outcomes[i].measured_ns() < outcomes[summary.fastest].measured_ns()) summary.fastest = i;
   }
@@ -103,7 +117,10 @@ std::string choice_table(const std::string& model, const std::vector<PlanOutcome
                  summary.p90_pct);
   out += "  pick    " + row_text(outcomes[summary.pick]);
   out += "  fastest " + row_text(outcomes[summary.fastest]);
-  return out + printed("  pick slower by %.1f%%\n", summary.slower_pct);
+  out += printed("  pick slower by %.1f%%\n", summary.slower_pct);
+  if (summary.disturbed_rounds == 0) return out;
+  return out + printed("  other programs were busy during %d of %d runs\n",
+                       summary.disturbed_rounds, summary.rounds);
 }
 
 std::vector<Json> choice_lines(const std::string& model, const std::vector<PlanOutcome>& outcomes,
@@ -118,7 +135,8 @@ std::vector<Json> choice_lines(const std::string& model, const std::vector<PlanO
                      {"p10_s", to_seconds(step_quantile(outcome, 0.1))},
                      {"p90_s", to_seconds(step_quantile(outcome, 0.9))},
                      {"samples", outcome.measured_steps.size()},
-                     {"error_pct", outcome.error_pct()}});
+                     {"error_pct", outcome.error_pct()},
+                     {"worst_steps_pct", worst_steps(outcome.comparison)}});
   }
   for (const StepError& error : summary.step_errors) {
     lines.push_back({{"record", "step"},
@@ -131,6 +149,8 @@ std::vector<Json> choice_lines(const std::string& model, const std::vector<PlanO
   lines.push_back({{"record", "model"},
                    {"model", model},
                    {"plans", outcomes.size()},
+                   {"runs", summary.rounds},
+                   {"disturbed_runs", summary.disturbed_rounds},
                    {"median_abs_error_pct", summary.median_pct},
                    {"p90_abs_error_pct", summary.p90_pct},
                    {"pick", outcomes[summary.pick].plan.label()},

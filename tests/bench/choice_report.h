@@ -27,10 +27,11 @@ struct ChoiceSummary {
   double median_pct = 0, p90_pct = 0;  // of |error|
   size_t pick = 0, fastest = 0;        // indices of plans
   double slower_pct = 0;
-  std::vector<StepError> step_errors;  // largest absolute error first
+  int rounds = 0, disturbed_rounds = 0;  // of all plans together
+  std::vector<StepError> step_errors;    // largest absolute error first
 };
 // REQUIRES: not empty.
-ChoiceSummary summarise(const std::vector<PlanOutcome>& outcomes);
+ChoiceSummary summarise(const std::vector<PlanOutcome>& outcomes, const ChoiceSettings& settings);
 
 std::string choice_table(const std::string& model, const std::vector<PlanOutcome>& outcomes,
                          const ChoiceSummary& summary);

@@ -9,6 +9,7 @@
 #include "executor/run/trainer.h"
 #include "planner/evaluate.h"
 #include "planner/program/verify.h"
+#include "tests/bench/machine_load.h"
 
 namespace shardwright {
 namespace {
@@ -46,7 +47,44 @@ class PlanRunner {
   PlanRunner(const PlanRunner&) = delete;
   PlanRunner& operator=(const PlanRunner&) = delete;
 
-  void run_once(const ChoiceSettings& settings) {
+  // Returns whether other programs left the run alone.
+  bool run_round(int round, const ChoiceSettings& settings) {
+    rounds_.resize(settings.rounds);
+    const OtherLoad load;
+    TrainResult result = train(settings);
+    Round& slot = rounds_[round];
+    if (const double share = load.share(); share < slot.load) {
+      slot = {share, median(result.makespans), std::move(result)};
+    }
+    return slot.load <= settings.most_load;
+  }
+
+  // REQUIRES: every round has run.
+  PlanOutcome outcome(const ChoiceSettings& settings) {
+    PlanOutcome out;
+    out.plan = plan_;
+    out.predicted_ns = predicted_.makespan();
+    for (const Round& round : rounds_) {
+      const std::vector<Nanoseconds>& steps = round.result.makespans;
+      out.measured_steps.insert(out.measured_steps.end(), steps.begin(), steps.end());
+      out.disturbed_rounds += round.load > settings.most_load;
+    }
+    std::sort(out.measured_steps.begin(), out.measured_steps.end());
+    std::stable_sort(rounds_.begin(), rounds_.end(),
+                     [](const Round& a, const Round& b) { return a.median_ns < b.median_ns; });
+    const Timeline& typical = rounds_.at(rounds_.size() / 2).result.measured;
+    out.comparison = compare_timelines(program_, steps_, predicted_, typical);
+    return out;
+  }
+
+ private:
+  struct Round {
+    double load = 2;  // more than any share: not run yet
+    Nanoseconds median_ns = 0;
+    TrainResult result;
+  };
+
+  TrainResult train(const ChoiceSettings& settings) const {
     TrainOptions options;
     options.unrecorded_steps = 1;
     options.steps = options.unrecorded_steps + settings.steps;
@@ -59,24 +97,8 @@ class PlanRunner {
       TrainResult mine = train_rank(model_, program_, steps_, *ops, comm, options, samples);
       if (comm.rank() == 0) result = std::move(mine);
     });
-    rounds_.push_back({median(result.makespans), std::move(result.measured)});
-    measured_steps_.insert(measured_steps_.end(), result.makespans.begin(), result.makespans.end());
+    return result;
   }
-
-  PlanOutcome outcome() {
-    std::sort(measured_steps_.begin(), measured_steps_.end());
-    std::stable_sort(rounds_.begin(), rounds_.end(),
-                     [](const Round& a, const Round& b) { return a.median_ns < b.median_ns; });
-    const Timeline& typical = rounds_.at(rounds_.size() / 2).measured;
-    return {plan_, predicted_.makespan(), measured_steps_,
-            compare_timelines(program_, steps_, predicted_, typical)};
-  }
-
- private:
-  struct Round {
-    Nanoseconds median_ns = 0;
-    Timeline measured;
-  };
 
   const ModelSpec& model_;
   const Plan plan_;
@@ -84,8 +106,18 @@ class PlanRunner {
   const StepTable steps_;
   const Timeline predicted_;
   std::vector<Round> rounds_;
-  std::vector<Nanoseconds> measured_steps_;
 };
+
+// Each round starts elsewhere and every other one goes backwards: a machine that is slow for a
+// while is slow for different plans in each round, and nobody always follows the same neighbour.
+std::vector<size_t> order_of(int round, int rounds, size_t count) {
+  std::vector<size_t> order;
+  for (size_t i = 0; i < count; ++i) {
+    const size_t turn = round % 2 == 0 ? i : count - 1 - i;
+    order.push_back((turn + count * round / rounds) % count);
+  }
+  return order;
+}
 
 }  // namespace
 
@@ -95,25 +127,24 @@ double PlanOutcome::error_pct() const {
 
 std::vector<PlanOutcome> run_plans(const ModelSpec& model, const ClusterSpec& cluster,
                                    const std::vector<Plan>& plans, const ChoiceSettings& settings,
-                                   const std::function<void(int, int)>& progress) {
+                                   const RoundProgress& progress) {
   std::vector<std::unique_ptr<PlanRunner>> runners;
   for (const Plan& plan : plans) {
     runners.push_back(std::make_unique<PlanRunner>(model, cluster, plan));
   }
-  // Each round starts elsewhere and every other one goes backwards: a machine that is slow for a
-  // while is slow for different plans in each round, and nobody always follows the same neighbour.
-  const size_t count = runners.size();
-  int done = 0;
   for (int round = 0; round < settings.rounds; ++round) {
-    for (size_t i = 0; i < count; ++i) {
-      const size_t turn = round % 2 == 0 ? i : count - 1 - i;
-      const size_t offset = count * round / settings.rounds;
-      runners[(turn + offset) % count]->run_once(settings);
-      progress(++done, settings.rounds * static_cast<int>(count));
+    std::vector<size_t> waiting = order_of(round, settings.rounds, runners.size());
+    for (int pass = 0; pass <= settings.most_repeats && !waiting.empty(); ++pass) {
+      std::vector<size_t> disturbed;
+      for (size_t i : waiting) {
+        if (!runners[i]->run_round(round, settings)) disturbed.push_back(i);
+        progress(round, disturbed.size());
+      }
+      waiting = std::move(disturbed);
     }
   }
   std::vector<PlanOutcome> outcomes;
-  for (const auto& runner : runners) outcomes.push_back(runner->outcome());
+  for (const auto& runner : runners) outcomes.push_back(runner->outcome(settings));
   return outcomes;
 }
 

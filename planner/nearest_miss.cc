@@ -11,7 +11,7 @@ constexpr int64_t kLargestFactor = 4096;
 
 std::string gigabytes(Bytes bytes) {
   char text[32];
-  std::snprintf(text, sizeof(text), "%.2f GB", static_cast<double>(bytes) / 1e9);
+  std::snprintf(text, sizeof(text), "%.2f GiB", static_cast<double>(bytes) / (1 << 30));
   return text;
 }
 

@@ -22,9 +22,9 @@ std::string seconds_text(double seconds) {
 
 std::string bytes_text(Bytes bytes) {
   const double value = static_cast<double>(bytes);
-  if (bytes >= 1'000'000'000) return printed("%.2f GB", value / 1e9);
-  if (bytes >= 1'000'000) return printed("%.2f MB", value / 1e6);
-  return printed("%.2f kB", value / 1e3);
+  if (bytes >= Bytes{1} << 30) return printed("%.2f GiB", value / (1 << 30));
+  if (bytes >= Bytes{1} << 20) return printed("%.2f MiB", value / (1 << 20));
+  return printed("%.2f KiB", value / (1 << 10));
 }
 
 std::string percent_text(double share) { return printed("%.1f%%", 100 * share); }

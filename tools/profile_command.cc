@@ -68,7 +68,7 @@ struct Summary {
   std::string path, device;
   double seconds = 0;
   int64_t cores = 0;
-  double gigabytes_per_core = 0, peak_gflops = 0, gigabytes_per_s = 0;
+  double gibibytes_per_core = 0, peak_gflops = 0, gigabytes_per_s = 0;
   double all_reduce_us = 0, send_us = 0, link_gigabytes_per_s = 0;
 };
 
@@ -84,7 +84,7 @@ Summary summarise(const ClusterSpec& cluster, const std::string& path, double se
   out.device = device.name;
   out.seconds = seconds;
   out.cores = cluster.num_devices();
-  out.gigabytes_per_core = static_cast<double>(device.memory_bytes) / 1e9;
+  out.gibibytes_per_core = static_cast<double>(device.memory_bytes) / (1 << 30);
   out.peak_gflops = device.peak_flops_per_s.at(DataType::kFp32) / 1e9;
   out.gigabytes_per_s = device.memory_bytes_per_s / 1e9;
   out.all_reduce_us = message_us(cluster, CollectiveKind::kAllReduce, 16);
@@ -134,7 +134,7 @@ void print_rows(const std::vector<ActiveRow>& rows, std::ostream& out) {
 
 void print(const Summary& summary, const std::vector<ActiveRow>& rows, std::ostream& out) {
   out << printable(summary.device, kTextWidth) << ": " << summary.cores << " cores, "
-      << formatted("%.1f", summary.gigabytes_per_core) << " GB each, peak "
+      << formatted("%.1f", summary.gibibytes_per_core) << " GiB each, peak "
       << formatted("%.1f", summary.peak_gflops) << " GFLOP/s and "
       << formatted("%.1f", summary.gigabytes_per_s) << " GB/s\n\n";
   print_rows(rows, out);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "costmodel/check.h"
+#include "executor/comm/bind.h"
 #include "executor/comm/thread_hub.h"
 #include "executor/comm/wait.h"
 #include "executor/exec_error.h"
@@ -78,8 +79,12 @@ void run_ranks(int size, std::chrono::nanoseconds deadline,
                const std::function<void(Communicator&)>& body) {
   ThreadWorld world(size, deadline);
   RootCause cause;
+  // Ranks that fill the machine get a core each; fewer leave the choice to the scheduler, because
+  // another job may want the others.
+  const bool bind = size > 1 && size == usable_cores();
   const auto run = [&](int rank) {
     try {
+      if (bind) bind_to_core(rank);
       body(world.communicator(rank));
     } catch (...) {
       world.fail(rank, cause.add_current());

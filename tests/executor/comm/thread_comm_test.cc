@@ -1,6 +1,7 @@
 #include "executor/comm/thread_comm.h"
 
 #include <gtest/gtest.h>
+#include <sched.h>
 
 #include <atomic>
 #include <cmath>
@@ -9,6 +10,7 @@
 #include <vector>
 
 #include "costmodel/check.h"
+#include "executor/comm/wait.h"
 #include "executor/exec_error.h"
 #include "tests/executor/comm/comm_body.h"
 
@@ -211,6 +213,22 @@ TEST(ThreadComm, GroupMustBeAscendingAndIncludeTheRank) {
   EXPECT_THROW(world.communicator(0).group({1, 0}), BrokenInvariant);
   EXPECT_THROW(world.communicator(0).group({0, 3}), BrokenInvariant);
   EXPECT_EQ(&world.communicator(0).group({0, 2}), &world.communicator(0).group({0, 2}));
+}
+
+// Bound to different cores, so that they never share one.
+TEST(RunRanks, RanksThatFillTheMachineGetACoreEach) {
+  const int cores = usable_cores();
+  if (cores == 1) GTEST_SKIP() << "one core";
+  std::vector<int> cpu(cores, -1);
+  run_ranks(cores, std::chrono::seconds(10), [&](Communicator& comm) {
+    cpu_set_t set;
+    ASSERT_EQ(sched_getaffinity(0, sizeof(set), &set), 0);
+    EXPECT_EQ(CPU_COUNT(&set), 1);
+    cpu[comm.rank()] = sched_getcpu();
+  });
+  std::sort(cpu.begin(), cpu.end());
+  EXPECT_EQ(std::unique(cpu.begin(), cpu.end()), cpu.end());
+  EXPECT_EQ(usable_cores(), cores) << "the main thread keeps all of them";
 }
 
 }  // namespace

@@ -109,6 +109,10 @@ void CpuOps::attention(const float* qkv, const AttentionShape& shape, float* out
   const float scale = 1.0f / std::sqrt(static_cast<float>(shape.head_dim));
   for (int64_t head = 0; head < shape.batch * shape.heads; ++head) {
     const int64_t b = head / shape.heads, h = head % shape.heads;
+    if (h == 0) {
+      draw_near(qkv + b * shape.seq * ld, shape.seq * ld);
+      draw_near(out + b * shape.seq * shape.out_width(), shape.seq * shape.out_width());
+    }
     const float* q = qkv + b * shape.seq * ld + h * shape.head_dim;
     if (h % group == 0) {
       const float* k = qkv + b * shape.seq * ld + (shape.heads + h / group) * shape.head_dim;

@@ -139,6 +139,9 @@ void CpuOps::attention_grad(const float* qkv, const float* out, const float* lse
     const int64_t out_row = b * shape.seq * shape.out_width();
     const Sequence sequence{qkv + in_row, out + out_row, lse + b * shape.heads * shape.seq,
                             dout + out_row, dqkv + in_row};
+    draw_near(sequence.qkv, shape.seq * shape.qkv_width());
+    draw_near(sequence.out, shape.seq * shape.out_width());
+    draw_near(sequence.dout, shape.seq * shape.out_width());
     for (int64_t kv = 0; kv < shape.kv_heads; ++kv) {
       grad_key_head(sequence, shape, kv, dims, head);
     }

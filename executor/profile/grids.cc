@@ -80,7 +80,7 @@ Knots gemm_knots(GemmLayout layout, const GridOptions& options) {
 Knots attention_knots(const GridOptions& options) {
   if (options.quick) return {{{64, 256}, {4, 16}, {32, 64}}};
   // Heads that are not a multiple of 32 wide are padded: they have knots of their own.
-  return {{{64, 128, 256, 512, 1024}, {4, 32}, {32, 48, 64, 80, 96, 128}}};
+  return {{{64, 128, 256, 512, 1024}, {4, 16, 64}, {32, 48, 64, 80, 96, 128}}};
 }
 
 std::vector<GemmWork> gemm_grid(GemmLayout layout, const GridOptions& options) {

@@ -33,17 +33,17 @@ double Timeline::idle_share(const Program& program) const {
 }
 
 std::vector<Readiness::Mismatch> check_order(const Program& program, const Readiness& rule,
-                                             const Timeline& timeline, Nanoseconds slack) {
+                                             const Timeline& timeline) {
   std::vector<Readiness::Mismatch> early;
   for (int at = 0; at < static_cast<int>(program.ranks.size()); ++at) {
     const auto& events = timeline.ranks[at].events;
     for (int i = 0; i < static_cast<int>(events.size()); ++i) {
       rule.for_each_before({at, i}, [&](Ref before) {
-        const Nanoseconds end = timeline.ranks[before.at].events[before.index].end;
-        const Nanoseconds allowed = before.at == at ? 0 : slack;
-        if (events[i].start + allowed >= end) return;
-        early.push_back(
-            {{at, i}, "started " + std::to_string(end - events[i].start) + " ns before its turn"});
+        const EventTime& other = timeline.ranks[before.at].events[before.index];
+        const bool local = before.at == at;
+        const Nanoseconds by = local ? other.end - events[i].start : other.start - events[i].end;
+        if (by <= 0) return;
+        early.push_back({{at, i}, "ran " + std::to_string(by) + " ns before its turn"});
       });
     }
   }

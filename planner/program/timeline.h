@@ -37,10 +37,12 @@ struct Timeline {
   friend bool operator==(const Timeline&, const Timeline&) = default;
 };
 
-// Instructions that started before the rule allowed; empty for every correct timeline. A clock may
-// be read late on one rank: `slack` nanoseconds are forgiven between ranks, none within one.
+// Instructions that ran before the rule allowed; empty for every correct timeline. On one rank
+// nothing starts before what it follows has ended. Between ranks a receive does not end before its
+// send starts: a sender reads the clock after it has posted and may lose its core in between, so
+// the send's end proves nothing.
 std::vector<Readiness::Mismatch> check_order(const Program& program, const Readiness& rule,
-                                             const Timeline& timeline, Nanoseconds slack);
+                                             const Timeline& timeline);
 
 Json to_json(const Timeline& timeline);
 Result<Timeline> read_timeline(const Json& json, const std::string& file);

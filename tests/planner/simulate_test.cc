@@ -129,8 +129,29 @@ TEST(Simulate, ObeysTheReadinessRule) {
     const Readiness rule(program);
     const StepTable table(model, program, plan.optimizer);
     const Timeline timeline = simulate(program, rule, price(program, table, cluster));
-    EXPECT_TRUE(check_order(program, rule, timeline, 0).empty());
+    EXPECT_TRUE(check_order(program, rule, timeline).empty());
   }
+}
+
+TEST(Simulate, AnInstructionBeforeItsTurnIsNamed) {
+  const ModelSpec model = shipped_model("tiny-gpt");
+  const Program program = compile(model, test_plan(model, 1, 1, 2, 2), {false, false});
+  const Readiness rule(program);
+  const StepTable table(model, program, OptimizerKind::kAdamW);
+  const Timeline good = simulate(program, rule, price(program, table, test_cluster(2, 1, true)));
+  // On one rank: the second instruction starts before the first has ended.
+  Timeline early = good;
+  early.ranks[0].events[1].start = early.ranks[0].events[0].end - 1;
+  ASSERT_FALSE(check_order(program, rule, early).empty());
+  EXPECT_EQ(check_order(program, rule, early).front().where, (Ref{0, 1}));
+  // Between ranks: the receive, second on rank 1 after its load, ends before anything was sent.
+  early = good;
+  EventTime& receive = early.ranks[1].events[1];
+  ASSERT_TRUE(program.ranks[1].instructions[1].is_receive());
+  receive.start = receive.end = early.ranks[1].events[0].end;
+  const auto found = check_order(program, rule, early);
+  ASSERT_FALSE(found.empty());
+  EXPECT_EQ(found.front().where, (Ref{1, 1}));
 }
 
 // An instruction takes as long as its steps, and a timeline reads back as it was written.

@@ -131,8 +131,7 @@ TEST_P(Equivalence, MemoryAndOrderAreAsPredicted) {
     EXPECT_EQ(run.result.measured.ranks[at].peak_bytes, report.peak_bytes[at]) << "rank " << at;
   }
   const Readiness rule(run.program);
-  // All ranks read one clock: a receive may only look early by the time between two reads of it.
-  const auto early = check_order(run.program, rule, run.result.measured, 1000000);
+  const auto early = check_order(run.program, rule, run.result.measured);
   EXPECT_TRUE(early.empty()) << early.front().what;
 }
 

@@ -73,12 +73,10 @@ class BackwardBuilder {
     post_norm(s);
     linear(s, StepOp::kAttentionOut, s.hidden, s.context, s.tokens, 1);
     pass(StepOp::kAttention, s.attention(true));
-    const int64_t qk = s.qkv_out > 0 ? (a.q_width() + a.kv_width()) / s.tp
-                                     : (a.heads + 1) * a.qk_rope_head_dim / s.tp;
     if (model_.position == Position::kRope) {
-      pass(StepOp::kRope, s.pass(PassKind::kRope, s.tokens, qk, 2));
+      pass(StepOp::kRope, s.pass(PassKind::kRope, s.tokens, s.rotated, 2));
     }
-    if (a.qk_norm) pass(StepOp::kQkNorm, s.pass(norm_pass(model_, true), s.tokens, qk, 3));
+    if (a.qk_norm) pass(StepOp::kQkNorm, s.pass(norm_pass(model_, true), s.tokens, s.rotated, 3));
     if (a.mla()) {
       linear(s, StepOp::kLatentUp, s.latent_kv_out, a.kv_lora_rank, s.tokens, 1);
       linear(s, StepOp::kLatentUp, s.latent_q_out, s.latent_q_in, s.tokens, 1);

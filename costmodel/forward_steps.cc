@@ -56,11 +56,9 @@ class ForwardBuilder {
     } else {
       add(StepOp::kQkv, s.gemm(GemmLayout::kForward, s.qkv_out, s.hidden, s.tokens));
     }
-    const int64_t qk = s.qkv_out > 0 ? (a.q_width() + a.kv_width()) / s.tp
-                                     : (a.heads + 1) * a.qk_rope_head_dim / s.tp;
-    if (a.qk_norm) add(StepOp::kQkNorm, s.pass(norm_pass(model_, false), s.tokens, qk, 2));
+    if (a.qk_norm) add(StepOp::kQkNorm, s.pass(norm_pass(model_, false), s.tokens, s.rotated, 2));
     if (model_.position == Position::kRope) {
-      add(StepOp::kRope, s.pass(PassKind::kRope, s.tokens, qk, 2));
+      add(StepOp::kRope, s.pass(PassKind::kRope, s.tokens, s.rotated, 2));
     }
     add(StepOp::kAttention, s.attention(false));
     add(StepOp::kAttentionOut, s.gemm(GemmLayout::kForward, s.hidden, s.context, s.tokens));

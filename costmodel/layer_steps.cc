@@ -18,6 +18,7 @@ LayerShape::LayerShape(const ModelSpec& model, const ChunkShape& chunk, const La
   latent_q_in = a.q_lora_rank > 0 ? a.q_lora_rank : hidden;
   latent_q_out = a.mla() ? a.q_width() / tp : 0;
   latent_kv_out = a.mla() ? a.heads * (a.qk_nope_head_dim + a.v_head_dim) / tp : 0;
+  rotated = (a.mla() ? (a.heads + 1) * a.qk_rope_head_dim : a.q_width() + a.kv_width()) / tp;
   context = a.out_width() / tp;
   const bool moe = spec.moe.experts > 0;
   gated = spec.mlp.gated || moe;

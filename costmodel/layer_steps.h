@@ -21,6 +21,7 @@ struct LayerShape {
   int64_t qkv_out;       // rows of the fused projection; 0 for latent attention
   int64_t latent_width;  // q_lora_rank + kv_lora_rank + rope part, replicated over tp
   int64_t latent_q_in, latent_q_out, latent_kv_out;
+  int64_t rotated;    // columns of queries and keys that RoPE or their norm passes over
   int64_t context;    // input columns of the output projection
   int64_t dense_ffn;  // dense MLP or shared experts; 0 when the layer has neither
   int64_t dense_up;   // 2 * dense_ffn when gated

@@ -45,8 +45,7 @@ void unpack_rows(const float* packed, int64_t rows, float scale, const HeadDims&
 
 // Reads a sequence's matrix front to back into the second-level cache before its heads are packed
 // one by one: their rows lie a stride apart, which the hardware does not foresee. Does nothing when
-// the matrix is too large to stay there. At seq 256, 4 heads of 32, cold, a forward takes 0.67
-// instead of 0.80 ms.
+// the matrix is too large to stay there.
 void draw_near(const float* matrix, int64_t elements);
 
 // scores[rows, kKeyBlock] = q[rows, padded_dim] k^T, tiles that no query of theirs sees left out.

@@ -73,6 +73,10 @@ std::vector<ScratchTensor> scratch_tensors(const ModelSpec& model, const ChunkSh
 enum class OptimizerKind { kSgd, kAdamW };
 const char* name_of(OptimizerKind kind);
 
+// Sums and scalars of a training step on a rank, in device memory: gradient norm, loss, learning
+// rate (executor/run/interpreter.h).
+constexpr Bytes kStepStateBytes = 64;
+
 struct ChunkMemory {
   Bytes parameters = 0;  // weights in the compute type
   Bytes gradients = 0;   // fp32: they accumulate over microbatches

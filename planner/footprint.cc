@@ -49,7 +49,7 @@ Footprint::Footprint(const ModelSpec& model, const ClusterSpec& cluster, const P
     resident.parameters = memory.parameters;
     resident.gradients = memory.gradients;
     resident.optimizer = memory.optimizer;
-    resident.scratch = memory.scratch;
+    resident.scratch = memory.scratch + kStepStateBytes;
     resident.available = smallest_device(cluster, plan, stage);
     resident_.push_back(resident);
     const Bytes in = shape.embedding ? 0 : memory.message, out = shape.head ? 0 : memory.message;

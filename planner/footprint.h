@@ -11,7 +11,8 @@ namespace shardwright {
 // The fullest rank of a stage.
 struct StageMemory {
   int64_t layers = 0;
-  Bytes parameters = 0, gradients = 0, optimizer = 0, scratch = 0;
+  Bytes parameters = 0, gradients = 0, optimizer = 0;
+  Bytes scratch = 0;      // with the step's own state
   Bytes activations = 0;  // everything else at the peak: saved tensors, messages, tokens
   Bytes available = 0;    // memory of the device
   Bytes resident() const { return parameters + gradients + optimizer + scratch; }

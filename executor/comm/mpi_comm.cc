@@ -10,6 +10,7 @@
 
 #include "costmodel/check.h"
 #include "executor/comm/collective_call.h"
+#include "executor/comm/host_data.h"
 #include "executor/comm/mpi_group.h"
 #include "executor/comm/mpi_messages.h"
 #include "executor/exec_error.h"
@@ -48,16 +49,16 @@ class MpiCommunicator : public Communicator {
     return *group;
   }
 
-  Timing send(const float* data, int64_t elements, int peer, int channel) override {
+  Timing send(const void* data, int64_t elements, DataType type, int peer, int channel) override {
     SW_CHECK(peer >= 0 && peer < size(), "send to rank " << peer << " of " << size());
     const int64_t start_ns = monotonic_ns();
-    messages_.post(data, elements, peer, channel);
+    messages_.post(host_fp32(data, type), elements, peer, channel);
     return {start_ns, monotonic_ns()};
   }
 
-  Timing receive(float* data, int64_t elements, int peer, int channel) override {
+  Timing receive(void* data, int64_t elements, DataType type, int peer, int channel) override {
     SW_CHECK(peer >= 0 && peer < size(), "receive from rank " << peer << " of " << size());
-    const int64_t start_ns = messages_.receive(data, elements, peer, channel);
+    const int64_t start_ns = messages_.receive(host_fp32(data, type), elements, peer, channel);
     return {start_ns, monotonic_ns()};
   }
 

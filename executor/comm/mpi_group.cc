@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "costmodel/check.h"
+#include "executor/comm/host_data.h"
 #include "executor/comm/reduce.h"
 
 namespace shardwright {
@@ -140,31 +141,35 @@ Timing MpiGroup::reduce_all(T* data, int64_t elements, ReduceOp op) {
   return end(start_ns);
 }
 
-Timing MpiGroup::all_reduce(float* data, int64_t elements, ReduceOp op) {
-  return reduce_all(data, elements, op);
+Timing MpiGroup::all_reduce(void* data, int64_t elements, DataType type, ReduceOp op) {
+  return reduce_all(host_fp32(data, type), elements, op);
 }
 
 Timing MpiGroup::all_reduce(double* data, int64_t elements, ReduceOp op) {
   return reduce_all(data, elements, op);
 }
 
-Timing MpiGroup::all_gather(const float* mine, float* all, int64_t elements) {
+Timing MpiGroup::all_gather(const void* mine, void* all, int64_t elements, DataType type) {
+  const float* const own_part = host_fp32(mine, type);
+  float* const parts = host_fp32(all, type);
   meeting_.announce({CallKind::kAllGather, 0, elements});
   post_exchange<float>(
       [&](int i) {
-        return Part<float>{all + i * elements, elements};
+        return Part<float>{parts + i * elements, elements};
       },
       [&](int) {
-        return Part<const float>{mine, elements};
+        return Part<const float>{own_part, elements};
       });
   const int64_t start_ns = meeting_.meet();
-  float* const own = all + index_ * elements;
-  if (own != mine && elements > 0) std::memcpy(own, mine, elements * sizeof(float));
+  float* const own = parts + index_ * elements;
+  if (own != own_part && elements > 0) std::memcpy(own, own_part, elements * sizeof(float));
   finish();
   return end(start_ns);
 }
 
-Timing MpiGroup::reduce_scatter(const float* all, float* mine, int64_t elements) {
+Timing MpiGroup::reduce_scatter(const void* all, void* mine, int64_t elements, DataType type) {
+  const float* const parts = host_fp32(all, type);
+  float* const sum = host_fp32(mine, type);
   meeting_.announce({CallKind::kReduceScatter, 0, elements});
   int64_t start_ns = 0;
   // At least once, so that members meet also over nothing.
@@ -176,27 +181,27 @@ Timing MpiGroup::reduce_scatter(const float* all, float* mine, int64_t elements)
           return Part<float>{room_of<float>(i, count), count};
         },
         [&](int i) {
-          return Part<const float>{all + i * elements + at, count};
+          return Part<const float>{parts + i * elements + at, count};
         });
     if (at == 0) start_ns = meeting_.meet();
     finish();
     const auto from = [&](int i) -> const float* {
-      return i == index_ ? all + i * elements + at : room_of<float>(i, count);
+      return i == index_ ? parts + i * elements + at : room_of<float>(i, count);
     };
-    reduce_in_order<float>({ReduceOp::kSum, count, size(), 1}, from,
-                           [&](int) { return mine + at; });
+    reduce_in_order<float>({ReduceOp::kSum, count, size(), 1}, from, [&](int) { return sum + at; });
   }
   return end(start_ns);
 }
 
-Timing MpiGroup::broadcast(float* data, int64_t elements, int root_index) {
+Timing MpiGroup::broadcast(void* data, int64_t elements, DataType type, int root_index) {
   SW_CHECK(root_index >= 0 && root_index < size(), "broadcast root " << root_index);
+  float* const values = host_fp32(data, type);
   meeting_.announce({CallKind::kBroadcast, root_index, elements});
   if (index_ != root_index) {
-    post_receive<float>({data, elements}, root_index);
+    post_receive<float>({values, elements}, root_index);
   } else {
     for (int i = 0; i < size(); ++i) {
-      if (i != index_) post_send<float>({data, elements}, i);
+      if (i != index_) post_send<float>({values, elements}, i);
     }
   }
   const int64_t start_ns = meeting_.meet();

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "costmodel/check.h"
+#include "executor/comm/host_data.h"
 #include "executor/comm/reduce.h"
 #include "executor/comm/wait.h"
 #include "executor/exec_error.h"
@@ -107,35 +108,38 @@ Timing ThreadGroup::reduce_all(T* data, int64_t elements, ReduceOp op) {
   });
 }
 
-Timing ThreadGroup::all_reduce(float* data, int64_t elements, ReduceOp op) {
-  return reduce_all(data, elements, op);
+Timing ThreadGroup::all_reduce(void* data, int64_t elements, DataType type, ReduceOp op) {
+  return reduce_all(host_fp32(data, type), elements, op);
 }
 
 Timing ThreadGroup::all_reduce(double* data, int64_t elements, ReduceOp op) {
   return reduce_all(data, elements, op);
 }
 
-Timing ThreadGroup::all_gather(const float* mine, float* all, int64_t elements) {
+Timing ThreadGroup::all_gather(const void* mine, void* all, int64_t elements, DataType type) {
+  float* const parts = host_fp32(all, type);
   return meet({CallKind::kAllGather, 0, elements}, mine, all, [&] {
     for (int i = 0; i < size(); ++i) {
-      copy(all + i * elements, static_cast<const float*>(board_.cards[i].in), elements);
+      copy(parts + i * elements, static_cast<const float*>(board_.cards[i].in), elements);
     }
   });
 }
 
-Timing ThreadGroup::reduce_scatter(const float* all, float* mine, int64_t elements) {
+Timing ThreadGroup::reduce_scatter(const void* all, void* mine, int64_t elements, DataType type) {
+  float* const sum = host_fp32(mine, type);
   return meet({CallKind::kReduceScatter, 0, elements}, all, mine, [&] {
     const auto from = [&](int member) {
       return static_cast<const float*>(board_.cards[member].in) + index_ * elements;
     };
-    reduce_in_order<float>({ReduceOp::kSum, elements, size(), 1}, from, [&](int) { return mine; });
+    reduce_in_order<float>({ReduceOp::kSum, elements, size(), 1}, from, [&](int) { return sum; });
   });
 }
 
-Timing ThreadGroup::broadcast(float* data, int64_t elements, int root_index) {
+Timing ThreadGroup::broadcast(void* data, int64_t elements, DataType type, int root_index) {
   SW_CHECK(root_index >= 0 && root_index < size(), "broadcast root " << root_index);
+  float* const values = host_fp32(data, type);
   return meet({CallKind::kBroadcast, root_index, elements}, data, data, [&] {
-    copy(data, static_cast<const float*>(board_.cards[root_index].in), elements);
+    copy(values, static_cast<const float*>(board_.cards[root_index].in), elements);
   });
 }
 

@@ -43,11 +43,11 @@ class ThreadGroup : public Group {
   // `world` and `board` outlive the group.
   ThreadGroup(std::vector<int> members, int index, ThreadWorldState& world, GroupBoard& board);
 
-  Timing all_reduce(float* data, int64_t elements, ReduceOp op) override;
+  Timing all_reduce(void* data, int64_t elements, DataType type, ReduceOp op) override;
   Timing all_reduce(double* data, int64_t elements, ReduceOp op) override;
-  Timing all_gather(const float* mine, float* all, int64_t elements) override;
-  Timing reduce_scatter(const float* all, float* mine, int64_t elements) override;
-  Timing broadcast(float* data, int64_t elements, int root_index) override;
+  Timing all_gather(const void* mine, void* all, int64_t elements, DataType type) override;
+  Timing reduce_scatter(const void* all, void* mine, int64_t elements, DataType type) override;
+  Timing broadcast(void* data, int64_t elements, DataType type, int root_index) override;
   Timing barrier() override;
 
  private:

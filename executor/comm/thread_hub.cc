@@ -1,6 +1,7 @@
 #include "executor/comm/thread_hub.h"
 
 #include "costmodel/check.h"
+#include "executor/comm/host_data.h"
 #include "executor/comm/wait.h"
 #include "executor/exec_error.h"
 
@@ -38,11 +39,12 @@ Group& ThreadCommunicator::group(const std::vector<int>& members) {
   return *group;
 }
 
-Timing ThreadCommunicator::send(const float* data, int64_t elements, int peer, int channel) {
+Timing ThreadCommunicator::send(const void* data, int64_t elements, DataType type, int peer,
+                                int channel) {
   SW_CHECK(peer >= 0 && peer < size(), "send to rank " << peer << " of " << size());
   Timing timing;
   timing.start_ns = monotonic_ns();
-  hub_.mailbox(rank_, peer, channel).post(data, elements);
+  hub_.mailbox(rank_, peer, channel).post(host_fp32(data, type), elements);
   timing.end_ns = monotonic_ns();
   return timing;
 }
@@ -56,7 +58,8 @@ std::string describe_receive(int64_t elements, int peer, int channel) {
 
 }  // namespace
 
-Timing ThreadCommunicator::receive(float* data, int64_t elements, int peer, int channel) {
+Timing ThreadCommunicator::receive(void* data, int64_t elements, DataType type, int peer,
+                                   int channel) {
   SW_CHECK(peer >= 0 && peer < size(), "receive from rank " << peer << " of " << size());
   Mailbox& mailbox = hub_.mailbox(peer, rank_, channel);
   const int64_t since_ns = monotonic_ns();
@@ -73,7 +76,7 @@ Timing ThreadCommunicator::receive(float* data, int64_t elements, int peer, int 
                     "deadline: message " + std::to_string(mailbox.taken()) +
                         " is not there after " + in_milliseconds(waited));
   }
-  const int64_t found = mailbox.take(data, elements);
+  const int64_t found = mailbox.take(host_fp32(data, type), elements);
   if (found != elements) {
     throw ExecError(rank_, where(), "the message has " + std::to_string(found) + " elements");
   }

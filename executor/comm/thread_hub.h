@@ -36,8 +36,8 @@ class ThreadCommunicator : public Communicator {
   int size() const override { return hub_.world.size; }
   const char* backend() const override { return "threads"; }
   Group& group(const std::vector<int>& members) override;
-  Timing send(const float* data, int64_t elements, int peer, int channel) override;
-  Timing receive(float* data, int64_t elements, int peer, int channel) override;
+  Timing send(const void* data, int64_t elements, DataType type, int peer, int channel) override;
+  Timing receive(void* data, int64_t elements, DataType type, int peer, int channel) override;
 
  private:
   ThreadHub& hub_;

@@ -19,7 +19,7 @@ constexpr Bytes kHugePage = Bytes{2} << 20;
 
 // Large blocks lie on huge pages where the system grants them: a GEMM walks several matrices at
 // once and would otherwise miss the TLB on every row.
-float* system_allocate(Bytes bytes) {
+void* system_allocate(Bytes bytes) {
   const bool huge = bytes >= kHugePage;
   const Bytes alignment = huge ? kHugePage : kAlignment;
   void* block = std::aligned_alloc(alignment, round_up(bytes, alignment));
@@ -27,7 +27,7 @@ float* system_allocate(Bytes bytes) {
   // Advice only: refusal leaves ordinary pages.
   if (huge && block != nullptr) madvise(block, round_up(bytes, alignment), MADV_HUGEPAGE);
 #endif
-  return static_cast<float*>(block);
+  return block;
 }
 
 }  // namespace
@@ -43,11 +43,10 @@ CachingAllocator::~CachingAllocator() {
   for (const auto& [block, sizes] : live_) std::free(block);
 }
 
-float* CachingAllocator::allocate(int64_t elements) {
-  SW_CHECK_GE(elements, 0, "elements to allocate");
-  const Bytes requested = elements * static_cast<Bytes>(sizeof(float));
-  const Bytes rounded = size_class_bytes(requested);
-  float* block = take_kept(rounded);
+void* CachingAllocator::allocate(Bytes bytes) {
+  SW_CHECK_GE(bytes, 0, "bytes to allocate");
+  const Bytes rounded = size_class_bytes(bytes);
+  void* block = take_kept(rounded);
   if (block == nullptr) block = system_allocate(rounded);
   if (block == nullptr) {
     release_kept();
@@ -55,16 +54,16 @@ float* CachingAllocator::allocate(int64_t elements) {
   }
   if (block == nullptr) {
     throw ExecError(rank_, "allocate",
-                    "no memory for " + std::to_string(requested) + " bytes (" +
+                    "no memory for " + std::to_string(bytes) + " bytes (" +
                         std::to_string(live_bytes_) + " bytes live)");
   }
-  live_[block] = {requested, rounded};
-  live_bytes_ += requested;
+  live_[block] = {bytes, rounded};
+  live_bytes_ += bytes;
   peak_bytes_ = std::max(peak_bytes_, live_bytes_);
   return block;
 }
 
-void CachingAllocator::free(float* block) {
+void CachingAllocator::free(void* block) {
   if (block == nullptr) return;
   const auto found = live_.find(block);
   SW_CHECK(found != live_.end(), "block was not allocated here, or was freed before");
@@ -73,17 +72,17 @@ void CachingAllocator::free(float* block) {
   live_.erase(found);
 }
 
-float* CachingAllocator::take_kept(Bytes class_bytes) {
+void* CachingAllocator::take_kept(Bytes class_bytes) {
   const auto found = kept_.find(class_bytes);
   if (found == kept_.end() || found->second.empty()) return nullptr;
-  float* block = found->second.back();
+  void* block = found->second.back();
   found->second.pop_back();
   return block;
 }
 
 void CachingAllocator::release_kept() {
   for (auto& [bytes, blocks] : kept_) {
-    for (float* block : blocks) std::free(block);
+    for (void* block : blocks) std::free(block);
   }
   kept_.clear();
 }

@@ -21,11 +21,11 @@ class CachingAllocator {
   CachingAllocator(const CachingAllocator&) = delete;
   CachingAllocator& operator=(const CachingAllocator&) = delete;
 
-  // 64-byte aligned, contents undefined; 0 elements give a valid block too. Throws ExecError when
+  // 64-byte aligned, contents undefined; 0 bytes give a valid block too. Throws ExecError when
   // the system has no memory left even after the kept blocks were returned to it.
-  float* allocate(int64_t elements);
+  void* allocate(Bytes bytes);
   // `block` came from allocate() of this object and was not freed since; null is ignored.
-  void free(float* block);
+  void free(void* block);
 
   // Of requested sizes, without rounding and without kept blocks.
   Bytes live_bytes() const { return live_bytes_; }
@@ -36,13 +36,13 @@ class CachingAllocator {
   struct Block {
     Bytes requested_bytes, class_bytes;
   };
-  float* take_kept(Bytes class_bytes);  // null when none is kept
+  void* take_kept(Bytes class_bytes);  // null when none is kept
   void release_kept();
 
   int rank_;
   Bytes live_bytes_ = 0, peak_bytes_ = 0;
-  std::unordered_map<float*, Block> live_;
-  std::map<Bytes, std::vector<float*>> kept_;  // by class_bytes
+  std::unordered_map<void*, Block> live_;
+  std::map<Bytes, std::vector<void*>> kept_;  // by class_bytes
 };
 
 // The size that a request is rounded up to: at most 1/8 above it (and at least 64 bytes), so that

@@ -6,7 +6,8 @@
 #include <vector>
 
 #include "executor/cpu/allocator.h"
-#include "executor/ops.h"
+#include "executor/cpu/fp32_ops.h"
+#include "executor/host_lanes.h"
 
 namespace shardwright {
 
@@ -20,16 +21,20 @@ struct RopeTable {
   std::vector<float> cosine, sine;
 };
 
-class CpuOps final : public Ops {
+class CpuOps final : public Fp32Ops {
  public:
   explicit CpuOps(int rank);
   ~CpuOps() override;
 
-  float* allocate(int64_t elements) override { return allocator_.allocate(elements); }
-  void free(float* block) override { allocator_.free(block); }
+  Lanes& lanes() override { return lanes_; }
+  void* allocate(Bytes bytes) override { return allocator_.allocate(bytes); }
+  void free(void* block) override { allocator_.free(block); }
   Bytes live_bytes() const override { return allocator_.live_bytes(); }
   Bytes peak_bytes() const override { return allocator_.peak_bytes(); }
   void reset_peak() override { allocator_.reset_peak(); }
+  void* host_block(Bytes bytes) override { return host_blocks_.allocate(bytes); }
+  void upload(void* to, const void* host, Bytes bytes) override { copy(to, host, bytes); }
+  void download(void* host, const void* from, Bytes bytes) override { copy(host, from, bytes); }
   void synchronize() override {}
 
   void linear(const float* x, const float* w, const float* bias, float* y, int64_t T, int64_t in,
@@ -73,17 +78,21 @@ class CpuOps final : public Ops {
 
   void loss_local(const float* logits, const int32_t* targets, int64_t first_row, int64_t valid,
                   int64_t ld, float* parts, int64_t T) override;
-  double loss_combine(const float* parts, int64_t ranks, float* lse, int64_t T) override;
+  void loss_combine(const float* parts, int64_t ranks, float* lse, int64_t T,
+                    double* loss_sum) override;
   void loss_grad(float* logits, const int32_t* targets, int64_t first_row, int64_t valid,
                  int64_t ld, const float* lse, float scale, int64_t T) override;
 
-  void adamw(float* p, const float* g, float* m, float* v, int64_t n,
-             const AdamWSettings& s) override;
-  void sgd(float* p, const float* g, int64_t n, float lr, float grad_scale,
-           float weight_decay) override;
-  double square_sum(const float* g, int64_t n) override;
+  void adamw(float* p, void* w, const float* g, float* m, float* v, int64_t n,
+             const AdamWSettings& settings, const StepScalars* scalars) override;
+  void sgd(float* p, void* w, const float* g, int64_t n, float weight_decay,
+           const StepScalars* scalars) override;
+  void square_sum(const float* g, int64_t n, double* sum) override;
+  void clip_scale(const double* square_sum, float limit, float* scale) override;
+  void cast(const float* from, void* to, int64_t n) override;
   void fill(float* p, float value, int64_t n) override;
-  void copy(float* to, const float* from, int64_t n) override;
+  void zero(void* p, Bytes bytes) override;
+  void copy(void* to, const void* from, Bytes bytes) override;
   void add_into(float* sum, const float* x, int64_t n) override;
 
  private:
@@ -93,7 +102,9 @@ class CpuOps final : public Ops {
   const RopeTable& rope_table(int64_t seq, int64_t rotary_dim, float theta);
 
   int rank_;
+  HostLanes lanes_;
   CachingAllocator allocator_;
+  CachingAllocator host_blocks_;  // apart: not counted as live
   CachingAllocator scratch_allocator_;
   float* scratch_ = nullptr;
   int64_t scratch_elements_ = 0;

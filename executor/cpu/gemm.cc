@@ -86,6 +86,7 @@ void sgemm(int rank, const char* where, char trans_a, int64_t m, int64_t n, int6
 CpuOps::CpuOps(int rank)
     : rank_(rank),
       allocator_(rank),
+      host_blocks_(rank),
       scratch_allocator_(rank),
       matmuls_(std::make_unique<MatmulCache>()) {
   omp_set_num_threads(1);
@@ -98,7 +99,8 @@ float* CpuOps::scratch(int64_t elements) {
     scratch_allocator_.free(scratch_);
     scratch_ = nullptr;
     scratch_elements_ = 0;
-    scratch_ = scratch_allocator_.allocate(elements);
+    scratch_ = static_cast<float*>(
+        scratch_allocator_.allocate(elements * static_cast<Bytes>(sizeof(float))));
     scratch_elements_ = elements;
   }
   return scratch_;

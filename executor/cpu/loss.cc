@@ -61,7 +61,8 @@ void CpuOps::loss_local(const float* logits, const int32_t* targets, int64_t fir
   }
 }
 
-double CpuOps::loss_combine(const float* parts, int64_t ranks, float* lse, int64_t T) {
+void CpuOps::loss_combine(const float* parts, int64_t ranks, float* lse, int64_t T,
+                          double* loss_sum) {
   double total = 0;
   for (int64_t t = 0; t < T; ++t) {
     const float* token = parts + kParts * t;
@@ -71,7 +72,7 @@ double CpuOps::loss_combine(const float* parts, int64_t ranks, float* lse, int64
     lse[t] = static_cast<float>(token_lse);
     total += token_lse - target;
   }
-  return total;
+  *loss_sum += total;
 }
 
 void CpuOps::loss_grad(float* logits, const int32_t* targets, int64_t first_row, int64_t valid,

@@ -4,19 +4,20 @@
 namespace shardwright {
 
 void ChunkRunner::backward_input(const Step& step, MicrobatchView* view) {
-  float* grad_norm = scratch_.at(Scratch::kGradNorm);
-  float* grad_middle = scratch_.at(Scratch::kGradMiddle);
-  float* grad_up = scratch_.at(Scratch::kGradUp);
-  float* grad_activated = scratch_.at(Scratch::kGradActivated);
-  float* grad_context = scratch_.at(Scratch::kGradContext);
-  float* grad_qkv = scratch_.at(Scratch::kGradQkv);
+  void* grad_norm = scratch_.at(Scratch::kGradNorm);
+  void* grad_middle = scratch_.at(Scratch::kGradMiddle);
+  void* grad_up = scratch_.at(Scratch::kGradUp);
+  void* grad_activated = scratch_.at(Scratch::kGradActivated);
+  void* grad_context = scratch_.at(Scratch::kGradContext);
+  void* grad_qkv = scratch_.at(Scratch::kGradQkv);
   const auto kept = [&](Saved name) { return act(name, step, *view); };
+  const auto kept_stats = [&](Saved name) { return stats(name, step, *view); };
   const auto w = [&](const char* name) { return value(step, name); };
   const auto dw = [&](const char* name) { return grad(step, name); };
   switch (step.op) {
     case StepOp::kLoss:
       return ops_.loss_grad(kept(Saved::kLogits), view->targets, vocab_first(), vocab_valid(),
-                            vocab_share_, kept(Saved::kLossLse), loss_scale_, T_);
+                            vocab_share_, kept_stats(Saved::kLossLse), loss_scale_, T_);
     case StepOp::kLogits:
       return ops_.linear_input_grad(kept(Saved::kLogits), weights_.value(head_slot()), grad_norm,
                                     T_, h_, vocab_share_);
@@ -27,7 +28,7 @@ void ChunkRunner::backward_input(const Step& step, MicrobatchView* view) {
     case StepOp::kFinalNorm:
       return ops_.norm_grad(
           model_.norm, kept(Saved::kHeadInput), weights_.value("final_norm.weight"),
-          kept(Saved::kFinalStats), grad_norm, nullptr, scratch_.at(Scratch::kGradStream),
+          kept_stats(Saved::kFinalStats), grad_norm, nullptr, scratch_.at(Scratch::kGradStream),
           weights_.grad("final_norm.weight"), weights_.grad("final_norm.bias"), T_, h_);
     case StepOp::kMlpDown:
       return ops_.linear_input_grad(output_grad(step.layer, *view), w("mlp.down.weight"),
@@ -43,13 +44,13 @@ void ChunkRunner::backward_input(const Step& step, MicrobatchView* view) {
       return ops_.linear_input_grad(grad_up, w("mlp.up.weight"), grad_norm, T_, h_, up_);
     case StepOp::kAddNorm2:
       return ops_.norm_grad(model_.norm, kept(Saved::kMiddle), w("norm2.weight"),
-                            kept(Saved::kStats2), grad_norm, output_grad(step.layer, *view),
+                            kept_stats(Saved::kStats2), grad_norm, output_grad(step.layer, *view),
                             grad_middle, dw("norm2.weight"), dw("norm2.bias"), T_, h_);
     case StepOp::kAttentionOut:
       return ops_.linear_input_grad(grad_middle, w("attention.out.weight"), grad_context, T_,
                                     context_, h_);
     case StepOp::kAttention:
-      return ops_.attention_grad(kept(Saved::kQkv), kept(Saved::kContext), kept(Saved::kLse),
+      return ops_.attention_grad(kept(Saved::kQkv), kept(Saved::kContext), kept_stats(Saved::kLse),
                                  grad_context, attention_, grad_qkv);
     case StepOp::kRope:
       return ops_.rope(
@@ -60,7 +61,7 @@ void ChunkRunner::backward_input(const Step& step, MicrobatchView* view) {
       return ops_.linear_input_grad(grad_qkv, w("qkv.weight"), grad_norm, T_, h_, qkv_);
     case StepOp::kNorm1:
       return ops_.norm_grad(model_.norm, layer_input(step.layer, *view), w("norm1.weight"),
-                            kept(Saved::kStats1), grad_norm, grad_middle,
+                            kept_stats(Saved::kStats1), grad_norm, grad_middle,
                             input_grad(step.layer, *view), dw("norm1.weight"), dw("norm1.bias"), T_,
                             h_);
     default:

@@ -4,8 +4,9 @@
 namespace shardwright {
 
 void ChunkRunner::forward(const Step& step, MicrobatchView* view) {
-  float* partial = scratch_.at(Scratch::kPartial);
+  void* partial = scratch_.at(Scratch::kPartial);
   const auto kept = [&](Saved name) { return act(name, step, *view); };
+  const auto kept_stats = [&](Saved name) { return stats(name, step, *view); };
   const auto w = [&](const char* name) { return value(step, name); };
   switch (step.op) {
     case StepOp::kEmbed:
@@ -14,7 +15,8 @@ void ChunkRunner::forward(const Step& step, MicrobatchView* view) {
       return reduce(layer_input(chunk_.first_layer, *view));
     case StepOp::kNorm1:
       return ops_.norm(model_.norm, layer_input(step.layer, *view), w("norm1.weight"),
-                       w("norm1.bias"), eps_, kept(Saved::kNorm1), kept(Saved::kStats1), T_, h_);
+                       w("norm1.bias"), eps_, kept(Saved::kNorm1), kept_stats(Saved::kStats1), T_,
+                       h_);
     case StepOp::kQkv:
       return ops_.linear(kept(Saved::kNorm1), w("qkv.weight"), w("qkv.bias"), kept(Saved::kQkv), T_,
                          h_, qkv_);
@@ -25,7 +27,7 @@ void ChunkRunner::forward(const Step& step, MicrobatchView* view) {
           static_cast<float>(model_.rope_theta), false);
     case StepOp::kAttention:
       return ops_.attention(kept(Saved::kQkv), attention_, kept(Saved::kContext),
-                            kept(Saved::kLse));
+                            kept_stats(Saved::kLse));
     case StepOp::kAttentionOut:
       return ops_.linear(kept(Saved::kContext), w("attention.out.weight"), nullptr, partial, T_,
                          context_, h_);
@@ -35,7 +37,8 @@ void ChunkRunner::forward(const Step& step, MicrobatchView* view) {
     case StepOp::kAddNorm2:
       return ops_.add_norm(model_.norm, layer_input(step.layer, *view), partial,
                            w("attention.out.bias"), w("norm2.weight"), w("norm2.bias"), eps_,
-                           kept(Saved::kMiddle), kept(Saved::kNorm2), kept(Saved::kStats2), T_, h_);
+                           kept(Saved::kMiddle), kept(Saved::kNorm2), kept_stats(Saved::kStats2),
+                           T_, h_);
     case StepOp::kMlpUp:
       return ops_.linear(kept(Saved::kNorm2), w("mlp.up.weight"), nullptr, kept(Saved::kUp), T_, h_,
                          up_);
@@ -54,14 +57,14 @@ void ChunkRunner::forward(const Step& step, MicrobatchView* view) {
     case StepOp::kFinalNorm:
       return ops_.norm(model_.norm, kept(Saved::kHeadInput), weights_.value("final_norm.weight"),
                        weights_.value("final_norm.bias"), eps_, kept(Saved::kFinalNorm),
-                       kept(Saved::kFinalStats), T_, h_);
+                       kept_stats(Saved::kFinalStats), T_, h_);
     case StepOp::kLogits:
       return ops_.linear(kept(Saved::kFinalNorm), weights_.value(head_slot()), nullptr,
                          kept(Saved::kLogits), T_, h_, vocab_share_);
     case StepOp::kLoss:
-      return loss_forward(view);
+      return loss_forward(step, view);
     case StepOp::kLossReduce:
-      return loss_gather(view);
+      return loss_gather(step, view);
     default:
       SW_CHECK(false, "no forward routine for step " << kind_of(step));
   }
@@ -70,24 +73,24 @@ void ChunkRunner::forward(const Step& step, MicrobatchView* view) {
 void ChunkRunner::embed_forward(MicrobatchView* view) {
   // The sum over tp must hold the positions once.
   const bool first = tp_ == nullptr || tp_->index() == 0;
-  const float* positions = first ? weights_.value("embedding.positions") : nullptr;
+  const void* positions = first ? weights_.value("embedding.positions") : nullptr;
   ops_.embedding(view->tokens, weights_.value("embedding.tokens"), vocab_first(), vocab_valid(),
                  positions, layer_input(chunk_.first_layer, *view), T_, chunk_.seq, h_);
 }
 
-void ChunkRunner::loss_forward(MicrobatchView* view) {
-  float* parts = scratch_.at(Scratch::kLossParts);
-  ops_.loss_local(view->saved->find(Saved::kLogits, -1), view->targets, vocab_first(),
-                  vocab_valid(), vocab_share_, parts, T_);
+void ChunkRunner::loss_forward(const Step& step, MicrobatchView* view) {
+  float* parts = loss_parts(Scratch::kLossParts);
+  ops_.loss_local(act(Saved::kLogits, step, *view), view->targets, vocab_first(), vocab_valid(),
+                  vocab_share_, parts, T_);
   if (chunk_.tp > 1) return;
-  view->loss_sum = ops_.loss_combine(parts, 1, view->saved->find(Saved::kLossLse, -1), T_);
+  ops_.loss_combine(parts, 1, stats(Saved::kLossLse, step, *view), T_, view->loss_sum);
 }
 
-void ChunkRunner::loss_gather(MicrobatchView* view) {
-  float* all = scratch_.at(Scratch::kLossPartsAll);
-  const Timing gathered = tp_->all_gather(scratch_.at(Scratch::kLossParts), all, T_ * 3);
-  view->loss_sum = ops_.loss_combine(all, chunk_.tp, view->saved->find(Saved::kLossLse, -1), T_);
-  collective_ = Timing{gathered.start_ns, monotonic_ns()};
+void ChunkRunner::loss_gather(const Step& step, MicrobatchView* view) {
+  float* all = loss_parts(Scratch::kLossPartsAll);
+  const Timing gathered = tp_->all_gather(loss_parts(Scratch::kLossParts), all, T_ * 3);
+  ops_.loss_combine(all, chunk_.tp, stats(Saved::kLossLse, step, *view), T_, view->loss_sum);
+  collective_ = Timing{gathered.start_ns, ops_.lanes().stamp()};
 }
 
 }  // namespace shardwright

@@ -31,9 +31,14 @@ ChunkRunner::ChunkRunner(Ops& ops, const ModelSpec& model, const ChunkShape& chu
   SW_CHECK(chunk.tp == 1 || tp_ != nullptr, "tp " << chunk.tp << " without a group");
 }
 
-StepTiming ChunkRunner::run(const Step& step, MicrobatchView* view) {
+StepTiming ChunkRunner::run_timed(const Step& step, MicrobatchView* view) {
   collective_.reset();
-  const int64_t start = monotonic_ns();
+  const int64_t start = ops_.lanes().stamp();
+  run(step, view);
+  return collective_ ? *collective_ : StepTiming{start, ops_.lanes().stamp()};
+}
+
+void ChunkRunner::run(const Step& step, MicrobatchView* view) {
   switch (step.phase) {
     case Phase::kForward:
     case Phase::kRecompute:
@@ -46,42 +51,41 @@ StepTiming ChunkRunner::run(const Step& step, MicrobatchView* view) {
       backward_weight(step, view);
       break;
   }
-  return collective_ ? *collective_ : StepTiming{start, monotonic_ns()};
 }
 
-void ChunkRunner::reduce(float* data) {
-  collective_ = tp_->all_reduce(data, T_ * h_, ReduceOp::kSum);
+void ChunkRunner::reduce(void* data) {
+  collective_ = tp_->all_reduce(data, T_ * h_, ops_.type(), ReduceOp::kSum);
 }
 
-float* ChunkRunner::act(Saved name, const Step& step, const MicrobatchView& view) const {
-  float* found = chunk_.recompute && step.layer >= 0 ? scratch_.rebuilt(name)
-                                                     : view.saved->find(name, step.layer);
+void* ChunkRunner::act(Saved name, const Step& step, const MicrobatchView& view) const {
+  void* found = chunk_.recompute && step.layer >= 0 ? scratch_.rebuilt(name)
+                                                    : view.saved->find(name, step.layer);
   SW_CHECK(found != nullptr, kind_of(step) << " of layer " << step.layer << " has no tensor "
                                            << static_cast<int>(name));
   return found;
 }
 
-float* ChunkRunner::layer_input(int64_t layer, const MicrobatchView& view) const {
+void* ChunkRunner::layer_input(int64_t layer, const MicrobatchView& view) const {
   if (layer == chunk_.first_layer && !chunk_.embedding) return view.input;
   return view.saved->find(Saved::kInput, layer);
 }
 
-float* ChunkRunner::layer_output(int64_t layer, const MicrobatchView& view) const {
+void* ChunkRunner::layer_output(int64_t layer, const MicrobatchView& view) const {
   if (layer + 1 < chunk_.first_layer + chunk_.num_layers) return layer_input(layer + 1, view);
   return chunk_.head ? view.saved->find(Saved::kHeadInput, -1) : view.output;
 }
 
-float* ChunkRunner::output_grad(int64_t layer, const MicrobatchView& view) const {
+void* ChunkRunner::output_grad(int64_t layer, const MicrobatchView& view) const {
   const bool last = layer + 1 == chunk_.first_layer + chunk_.num_layers;
   return last && !chunk_.head ? view.output_grad : scratch_.at(Scratch::kGradStream);
 }
 
-float* ChunkRunner::input_grad(int64_t layer, const MicrobatchView& view) const {
+void* ChunkRunner::input_grad(int64_t layer, const MicrobatchView& view) const {
   const bool first = layer == chunk_.first_layer;
   return first && !chunk_.embedding ? view.input_grad : scratch_.at(Scratch::kGradStream);
 }
 
-const float* ChunkRunner::value(const Step& step, const char* name) const {
+const void* ChunkRunner::value(const Step& step, const char* name) const {
   return weights_.value("layers." + std::to_string(step.layer) + "." + name);
 }
 

@@ -13,24 +13,29 @@
 
 namespace shardwright {
 
+// Where ranks compute.
+enum class RunDevice { kCpu, kCuda };
+
 // Whether the executor can train the model: GPT-2 and Llama kinds. The Error names the field that
 // it cannot.
-std::optional<Error> check_executable(const ModelSpec& model, int64_t seq, DataType type);
+std::optional<Error> check_executable(const ModelSpec& model, int64_t seq, DataType type,
+                                      RunDevice device);
 
 // Everything of one microbatch that a forward or backward touches. Pointers may be null where the
 // chunk's place in the pipeline has no use for them.
 struct MicrobatchView {
   const int32_t* tokens = nullptr;   // [T]
   const int32_t* targets = nullptr;  // [T]
-  float* input = nullptr;            // [T, h] received activation
-  float* output = nullptr;           // [T, h] to be sent
-  float* output_grad = nullptr;      // [T, h] received
-  float* input_grad = nullptr;       // [T, h] to be sent
+  void* input = nullptr;             // [T, h] received activation
+  void* output = nullptr;            // [T, h] to be sent
+  void* output_grad = nullptr;       // [T, h] received
+  void* input_grad = nullptr;        // [T, h] to be sent
   SavedSet* saved = nullptr;
-  double loss_sum = 0;  // set by the forward of a head: summed over the T tokens
+  double* loss_sum = nullptr;  // device; the forward of a head adds its sum over the T tokens
 };
 
-// When a step could start, waiting for tp neighbours excluded, and when it ended.
+// When a step could start, waiting for tp neighbours excluded, and when it ended: stamps of the
+// Ops' lanes.
 using StepTiming = Timing;
 
 class ChunkRunner {
@@ -42,7 +47,8 @@ class ChunkRunner {
 
   // Performs one step of the lists of costmodel/steps.h. An op it has no routine for is a broken
   // invariant that names it.
-  StepTiming run(const Step& step, MicrobatchView* view);
+  void run(const Step& step, MicrobatchView* view);
+  StepTiming run_timed(const Step& step, MicrobatchView* view);
 
  private:
   struct LayerNames;  // slots of a layer's weights, made once
@@ -50,17 +56,22 @@ class ChunkRunner {
   void backward_input(const Step& step, MicrobatchView* view);
   void backward_weight(const Step& step, MicrobatchView* view);
   void embed_forward(MicrobatchView* view);
-  void loss_forward(MicrobatchView* view);
-  void loss_gather(MicrobatchView* view);
-  void reduce(float* data);
+  void loss_forward(const Step& step, MicrobatchView* view);
+  void loss_gather(const Step& step, MicrobatchView* view);
+  void reduce(void* data);
 
   // Tensors by name, wherever they live: saved, rebuilt or messages.
-  float* act(Saved name, const Step& step, const MicrobatchView& view) const;
-  float* layer_input(int64_t layer, const MicrobatchView& view) const;
-  float* layer_output(int64_t layer, const MicrobatchView& view) const;
-  float* output_grad(int64_t layer, const MicrobatchView& view) const;
-  float* input_grad(int64_t layer, const MicrobatchView& view) const;
-  const float* value(const Step& step, const char* name) const;
+  void* act(Saved name, const Step& step, const MicrobatchView& view) const;
+  // Statistics and sums, which are fp32 whatever the compute type.
+  float* stats(Saved name, const Step& step, const MicrobatchView& view) const {
+    return static_cast<float*>(act(name, step, view));
+  }
+  float* loss_parts(Scratch name) const { return static_cast<float*>(scratch_.at(name)); }
+  void* layer_input(int64_t layer, const MicrobatchView& view) const;
+  void* layer_output(int64_t layer, const MicrobatchView& view) const;
+  void* output_grad(int64_t layer, const MicrobatchView& view) const;
+  void* input_grad(int64_t layer, const MicrobatchView& view) const;
+  const void* value(const Step& step, const char* name) const;
   float* grad(const Step& step, const char* name) const;
   std::string head_slot() const;
   int64_t vocab_first() const;

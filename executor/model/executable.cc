@@ -2,13 +2,19 @@
 
 namespace shardwright {
 
-std::optional<Error> check_executable(const ModelSpec& model, int64_t seq, DataType type) {
+std::optional<Error> check_executable(const ModelSpec& model, int64_t seq, DataType type,
+                                      RunDevice device) {
   const auto refuse = [&](const std::string& field, const std::string& found,
                           const std::string& expected) {
     return Error{model.name, field, found,
                  expected + " (the executor trains GPT-2 and Llama kinds)"};
   };
-  if (type != DataType::kFp32) return refuse("precision", name_of(type), "fp32 on CPU ranks");
+  const bool known =
+      type == DataType::kFp32 || (device == RunDevice::kCuda && type == DataType::kBf16);
+  if (!known) {
+    return refuse("precision", name_of(type),
+                  device == RunDevice::kCuda ? "bf16 or fp32 on GPUs" : "fp32 on CPU ranks");
+  }
   if (model.kinds.size() != 1) return refuse("layers", "layers of different kinds", "equal layers");
   const LayerSpec& layer = model.kinds.front();
   if (layer.moe.experts > 0) return refuse("experts", std::to_string(layer.moe.experts), "none");

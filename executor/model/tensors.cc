@@ -7,7 +7,7 @@ namespace shardwright {
 SavedSet::SavedSet(Ops& ops, const std::vector<SavedTensor>& tensors) : ops_(ops) {
   entries_.reserve(tensors.size());
   for (const SavedTensor& tensor : tensors) {
-    entries_.push_back({tensor.name, tensor.layer, ops.allocate(tensor.elements)});
+    entries_.push_back({tensor.name, tensor.layer, ops.allocate(tensor.bytes)});
   }
 }
 
@@ -15,32 +15,38 @@ SavedSet::~SavedSet() {
   for (const Entry& entry : entries_) ops_.free(entry.data);
 }
 
-float* SavedSet::find(Saved name, int64_t layer) const {
+void* SavedSet::find(Saved name, int64_t layer) const {
   for (const Entry& entry : entries_) {
     if (entry.name == name && entry.layer == layer) return entry.data;
   }
   return nullptr;
 }
 
+std::vector<void*> SavedSet::blocks() const {
+  std::vector<void*> blocks;
+  for (const Entry& entry : entries_) blocks.push_back(entry.data);
+  return blocks;
+}
+
 ScratchSet::ScratchSet(Ops& ops, const ModelSpec& model, const ChunkShape& chunk) : ops_(ops) {
   for (const ScratchTensor& tensor : scratch_tensors(model, chunk)) {
-    blocks_[static_cast<size_t>(tensor.name)] = ops.allocate(tensor.elements);
+    blocks_[static_cast<size_t>(tensor.name)] = ops.allocate(tensor.bytes);
   }
   if (!chunk.recompute || chunk.num_layers == 0) return;
   // Executable models have layers of one shape, so the first stands for all.
   for (const SavedTensor& tensor : layer_tensors(model, chunk, chunk.first_layer)) {
-    rebuilt_.emplace_back(tensor.name, ops.allocate(tensor.elements));
+    rebuilt_.emplace_back(tensor.name, ops.allocate(tensor.bytes));
   }
 }
 
 ScratchSet::~ScratchSet() {
-  for (float* block : blocks_) {
+  for (void* block : blocks_) {
     if (block != nullptr) ops_.free(block);
   }
   for (const auto& [name, block] : rebuilt_) ops_.free(block);
 }
 
-float* ScratchSet::rebuilt(Saved name) const {
+void* ScratchSet::rebuilt(Saved name) const {
   for (const auto& [have, block] : rebuilt_) {
     if (have == name) return block;
   }

@@ -18,13 +18,15 @@ class SavedSet {
   SavedSet(const SavedSet&) = delete;
   SavedSet& operator=(const SavedSet&) = delete;
   // Null when the set has no such tensor. `layer` is -1 for the head's.
-  float* find(Saved name, int64_t layer) const;
+  void* find(Saved name, int64_t layer) const;
+  // All blocks, for who must know when they may be reused.
+  std::vector<void*> blocks() const;
 
  private:
   struct Entry {
     Saved name;
     int64_t layer;
-    float* data;
+    void* data;
   };
   Ops& ops_;
   std::vector<Entry> entries_;
@@ -37,14 +39,14 @@ class ScratchSet {
   ~ScratchSet();
   ScratchSet(const ScratchSet&) = delete;
   ScratchSet& operator=(const ScratchSet&) = delete;
-  float* at(Scratch name) const { return blocks_[static_cast<size_t>(name)]; }
+  void* at(Scratch name) const { return blocks_[static_cast<size_t>(name)]; }
   // Rebuilt tensor of the layer being recomputed; null without recomputation.
-  float* rebuilt(Saved name) const;
+  void* rebuilt(Saved name) const;
 
  private:
   Ops& ops_;
-  std::array<float*, static_cast<size_t>(Scratch::kCount)> blocks_{};
-  std::vector<std::pair<Saved, float*>> rebuilt_;
+  std::array<void*, static_cast<size_t>(Scratch::kCount)> blocks_{};
+  std::vector<std::pair<Saved, void*>> rebuilt_;
 };
 
 }  // namespace shardwright

@@ -51,22 +51,26 @@ Weights::Weights(Ops& ops, const ModelSpec& model, const ChunkShape& chunk, int6
                  OptimizerKind optimizer, const InitSettings& init)
     : ops_(ops), tensors_(chunk_parameters(model, chunk, tp_index)) {
   lay_out(tp_index);
-  values_ = ops.allocate(size_);
-  grads_ = ops.allocate(size_);
+  values_ = ops.allocate_floats(size_);
+  grads_ = ops.allocate_floats(size_);
+  if (ops.type() != DataType::kFp32) {
+    copy_ = static_cast<std::byte*>(ops.allocate(size_ * size_of(ops.type())));
+  }
   if (optimizer == OptimizerKind::kAdamW) {
-    moment1_ = ops.allocate(size_);
-    moment2_ = ops.allocate(size_);
+    moment1_ = ops.allocate_floats(size_);
+    moment2_ = ops.allocate_floats(size_);
     ops.fill(moment1_, 0.0f, size_);
     ops.fill(moment2_, 0.0f, size_);
   }
   initialise(model, init);
-  zero_gradients(ops);
+  zero_gradients();
 }
 
 Weights::~Weights() {
   for (float* block : {values_, grads_, moment1_, moment2_}) {
     if (block != nullptr) ops_.free(block);
   }
+  if (copy_ != nullptr) ops_.free(copy_);
 }
 
 void Weights::lay_out(int64_t tp_index) {
@@ -91,15 +95,23 @@ void Weights::initialise(const ModelSpec& model, const InitSettings& init) {
     for (const ParameterPart& part : tensor.parts) {
       host.resize(static_cast<size_t>(part.elements()));
       fill_part(model, part, init, host.data());
-      ops_.copy(values_ + offset, host.data(), part.elements());
+      ops_.upload(values_ + offset, host.data(),
+                  part.elements() * static_cast<Bytes>(sizeof(float)));
       offset += part.elements();
     }
   }
+  if (copy_ != nullptr) ops_.cast(values_, copy_, size_);
 }
 
-const float* Weights::value(const std::string& slot) const {
+void* Weights::copy_at(int64_t element) const {
+  return copy_ == nullptr ? nullptr : copy_ + element * size_of(ops_.type());
+}
+
+const void* Weights::value(const std::string& slot) const {
   const auto found = slots_.find(slot);
-  return found == slots_.end() ? nullptr : values_ + found->second.first;
+  if (found == slots_.end()) return nullptr;
+  const int64_t offset = found->second.first;
+  return copy_ == nullptr ? values_ + offset : copy_at(offset);
 }
 
 float* Weights::grad(const std::string& slot) const {
@@ -112,30 +124,28 @@ int64_t Weights::elements(const std::string& slot) const {
   return found == slots_.end() ? 0 : found->second.second;
 }
 
-double Weights::counted_square_sum(Ops& ops) const {
-  double sum = 0;
+void Weights::counted_square_sum(double* sum) const {
   for (const Run& run : runs_) {
-    if (run.counted) sum += ops.square_sum(grads_ + run.first, run.count);
+    if (run.counted) ops_.square_sum(grads_ + run.first, run.count, sum);
   }
-  return sum;
 }
 
-void Weights::update_adamw(Ops& ops, AdamWSettings settings) {
+void Weights::update_adamw(AdamWSettings settings, const StepScalars* scalars) {
   const float decay = settings.weight_decay;
   for (const Run& run : runs_) {
     settings.weight_decay = run.decays ? decay : 0.0f;
-    ops.adamw(values_ + run.first, grads_ + run.first, moment1_ + run.first, moment2_ + run.first,
-              run.count, settings);
+    ops_.adamw(values_ + run.first, copy_at(run.first), grads_ + run.first, moment1_ + run.first,
+               moment2_ + run.first, run.count, settings, scalars);
   }
 }
 
-void Weights::update_sgd(Ops& ops, float lr, float grad_scale, float weight_decay) {
+void Weights::update_sgd(float weight_decay, const StepScalars* scalars) {
   for (const Run& run : runs_) {
-    ops.sgd(values_ + run.first, grads_ + run.first, run.count, lr, grad_scale,
-            run.decays ? weight_decay : 0.0f);
+    ops_.sgd(values_ + run.first, copy_at(run.first), grads_ + run.first, run.count,
+             run.decays ? weight_decay : 0.0f, scalars);
   }
 }
 
-void Weights::zero_gradients(Ops& ops) { ops.fill(grads_, 0.0f, size_); }
+void Weights::zero_gradients() { ops_.fill(grads_, 0.0f, size_); }
 
 }  // namespace shardwright

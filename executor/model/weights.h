@@ -1,7 +1,9 @@
 // Weights: the parameters of one rank, their gradients and optimizer state, each as one flat buffer
-// in the order of chunk_parameters().
+// in the order of chunk_parameters(). All are fp32; when the compute type is another, products read
+// a copy in that type, which the optimizer writes with every update.
 #pragma once
 
+#include <cstddef>
 #include <map>
 #include <string>
 #include <vector>
@@ -28,24 +30,24 @@ class Weights {
   Weights(const Weights&) = delete;
   Weights& operator=(const Weights&) = delete;
 
-  // The tensor in `slot` ("layers.3.qkv.weight"); null when the model has none.
-  const float* value(const std::string& slot) const;
+  // The tensor in `slot` ("layers.3.qkv.weight") in the compute type; null when the model has none.
+  const void* value(const std::string& slot) const;
   float* grad(const std::string& slot) const;
   int64_t elements(const std::string& slot) const;
   int64_t size() const { return size_; }
 
-  float* values() const { return values_; }
+  float* values() const { return values_; }  // the fp32 ones
   float* grads() const { return grads_; }
   const std::vector<ParameterTensor>& tensors() const { return tensors_; }
 
-  // Sum of squares of the gradients that this rank answers for: replicated ones count on the first
-  // rank of tp, a tied embedding on its first stage.
-  double counted_square_sum(Ops& ops) const;
+  // Adds to *sum the squares of the gradients that this rank answers for: replicated ones count on
+  // the first rank of tp, a tied embedding on its first stage.
+  void counted_square_sum(double* sum) const;
   // Applies the update with weight decay on matrices only, then zeroes the gradients. The two
   // halves are separate steps of the Program.
-  void update_adamw(Ops& ops, AdamWSettings settings);
-  void update_sgd(Ops& ops, float lr, float grad_scale, float weight_decay);
-  void zero_gradients(Ops& ops);
+  void update_adamw(AdamWSettings settings, const StepScalars* scalars);
+  void update_sgd(float weight_decay, const StepScalars* scalars);
+  void zero_gradients();
 
  private:
   struct Run {  // consecutive elements with the same decay and counting
@@ -54,6 +56,7 @@ class Weights {
   };
   void lay_out(int64_t tp_index);
   void initialise(const ModelSpec& model, const InitSettings& init);
+  void* copy_at(int64_t element) const;  // null when products read the fp32 weights themselves
 
   Ops& ops_;
   std::vector<ParameterTensor> tensors_;
@@ -61,6 +64,7 @@ class Weights {
   std::vector<Run> runs_;
   int64_t size_ = 0;
   float *values_ = nullptr, *grads_ = nullptr, *moment1_ = nullptr, *moment2_ = nullptr;
+  std::byte* copy_ = nullptr;  // [size] in the compute type; null when that is fp32
 };
 
 }  // namespace shardwright

@@ -34,8 +34,8 @@ CollectiveBench::CollectiveBench(Communicator& comm, Ops& ops, Bytes most_bytes)
     : comm_(comm),
       ops_(ops),
       world_(comm.group(first_ranks(comm.size()))),
-      in_(ops.allocate(most_bytes / kElement)),
-      out_(ops.allocate(most_bytes / kElement)) {}
+      in_(ops.allocate_floats(most_bytes / kElement)),
+      out_(ops.allocate_floats(most_bytes / kElement)) {}
 
 CollectiveBench::~CollectiveBench() {
   ops_.free(in_);

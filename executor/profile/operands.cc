@@ -32,7 +32,7 @@ void Operands::grow(Block* block, int64_t elements) {
   if (block->elements >= elements) return;
   ops_.free(block->data);
   *block = {};
-  block->data = ops_.allocate(elements);
+  block->data = ops_.allocate_floats(elements);
   block->elements = elements;
   fill_with_values(block->data, elements);
 }

@@ -141,27 +141,30 @@ void WorkRunner::run_loss(const PassWork& work) {
   }
   float* parts = operands_.hot(kOutput, 4 * rows);
   ops_.loss_local(logits, targets, 0, cols, cols, parts, rows);
-  ops_.loss_combine(parts, 1, parts + 3 * rows, rows);
+  double loss_sum = 0;
+  ops_.loss_combine(parts, 1, parts + 3 * rows, rows, &loss_sum);
 }
 
 void WorkRunner::run_flat(const PassWork& work) {
   const int64_t n = work.elements();
   float* to = operands_.cold_write(n);
+  const StepScalars scalars{1e-5f, 0.1f, 0.001f, 1.0f};
+  double sum = 0;
   switch (work.kind) {
     case PassKind::kAdamW: {
-      const AdamWSettings settings{1e-5f, 0.9f, 0.999f, 1e-8f, 0.01f, 1.0f, 0.1f, 0.001f};
+      const AdamWSettings settings{0.9f, 0.999f, 1e-8f, 0.01f};
       float* moment1 = operands_.cold_write(n);
-      return ops_.adamw(to, operands_.cold_read(n), moment1, operands_.cold_write(n), n, settings);
+      return ops_.adamw(to, nullptr, operands_.cold_read(n), moment1, operands_.cold_write(n), n,
+                        settings, &scalars);
     }
     case PassKind::kSgd:
-      return ops_.sgd(to, operands_.cold_read(n), n, 1e-5f, 1.0f, 0.01f);
+      return ops_.sgd(to, nullptr, operands_.cold_read(n), n, 0.01f, &scalars);
     case PassKind::kSquareSum:
-      ops_.square_sum(operands_.cold_read(n), n);
-      return;
+      return ops_.square_sum(operands_.cold_read(n), n, &sum);
     case PassKind::kFill:
       return ops_.fill(to, 0.01f, n);
     default:
-      return ops_.copy(to, operands_.cold_read(n), n);
+      return ops_.copy(to, operands_.cold_read(n), n * static_cast<Bytes>(sizeof(float)));
   }
 }
 

@@ -31,14 +31,27 @@ Interpreter::Interpreter(const ModelSpec& model, const Program& program, const S
       rank_(own_program(program, comm)),
       rule_(program) {
   make_groups();
+  make_state();
   make_chunks();
   events_.resize(rank_.instructions.size());
+  stamps_.resize(rank_.instructions.size());
 }
 
 Interpreter::~Interpreter() {
   for (auto& [buffer, live] : live_) {
     if (live.block != nullptr) ops_.free(live.block);
   }
+  ops_.free(state_);
+}
+
+void Interpreter::make_state() {
+  static_assert(kSums * sizeof(double) + sizeof(StepScalars) <= kStepStateBytes);
+  state_ = static_cast<std::byte*>(ops_.allocate(kStepStateBytes));
+  ops_.zero(state_, kStepStateBytes);
+  sums_ = reinterpret_cast<double*>(state_);
+  scalars_ = reinterpret_cast<StepScalars*>(state_ + kSums * sizeof(double));
+  sums_host_ = static_cast<double*>(ops_.host_block(kSums * sizeof(double)));
+  scalars_host_ = static_cast<StepScalars*>(ops_.host_block(sizeof(StepScalars)));
 }
 
 void Interpreter::make_groups() {
@@ -68,31 +81,65 @@ void Interpreter::make_chunks() {
   }
 }
 
-StepResult Interpreter::run_step(int64_t step) {
+StepResult Interpreter::run_step(int64_t step, bool detail) {
   step_ = step;
-  loss_sum_ = 0;
+  detail_ = detail;
   finished_.assign(rank_.instructions.size(), false);
-  const int at = program_.position_of(rank_.rank);
-  for (int i = 0; i < static_cast<int>(rank_.instructions.size()); ++i) {
-    const Instruction& next = rank_.instructions[i];
-    for (int before : rule_.local_before({at, i})) {
-      SW_CHECK(finished_[before], label_of(next) << " is ready before instruction " << before);
+  freed_by_.clear();
+  set_scalars();
+  const int count = static_cast<int>(rank_.instructions.size());
+  if (ops_.lanes().start_step(!detail)) {
+    for (int i = 0; i < count; ++i) issue(i);
+  } else {
+    // The device repeats its calls; only what the host gives to it is new.
+    for (const Instruction& next : rank_.instructions) {
+      if (next.op == OpCode::kLoad) draw(next);
     }
-    const Effects effects = effects_of(program_, next);
-    for (const Buffer& buffer : effects.allocates) allocate(buffer);
-    note_peak(i);
-    events_[i].steps.clear();
-    try {
-      perform(next, &events_[i]);
-    } catch (const PeerFailed&) {
-      throw;
-    } catch (const ExecError& error) {
-      throw error.inside(label_of(next));
-    }
-    for (const Buffer& buffer : effects.frees) release(buffer);
-    finished_[i] = true;
   }
-  return result_;
+  ops_.lanes().finish_step();
+  read_times();
+  return read_result();
+}
+
+void Interpreter::issue(int index) {
+  const Instruction& next = rank_.instructions[index];
+  for (int before : rule_.local_before({program_.position_of(rank_.rank), index})) {
+    SW_CHECK(finished_[before], label_of(next) << " is ready before instruction " << before);
+  }
+  const Effects effects = effects_of(program_, next);
+  for (const Buffer& buffer : effects.allocates) allocate(buffer);
+  note_peak(index);
+  stamps_[index].steps.clear();
+  try {
+    ops_.lanes().begin(index, next.lane, lane_waits(index, effects));
+    perform(next, &stamps_[index]);
+    ops_.lanes().end(index);
+  } catch (const PeerFailed&) {
+    throw;
+  } catch (const ExecError& error) {
+    throw error.inside(label_of(next));
+  }
+  for (const Buffer& buffer : effects.frees) release(buffer, index);
+  finished_[index] = true;
+}
+
+// What the program says, and the instructions that freed the memory which this one has just been
+// given: on another lane they may still be at work on it.
+std::vector<int> Interpreter::lane_waits(int index, const Effects& effects) const {
+  std::vector<int> waits = rank_.instructions[index].waits;
+  for (const Buffer& buffer : effects.allocates) {
+    for (void* block : live_.at(buffer).blocks()) {
+      const auto freed = freed_by_.find(block);
+      if (freed != freed_by_.end()) waits.push_back(freed->second);
+    }
+  }
+  std::sort(waits.begin(), waits.end());
+  waits.erase(std::unique(waits.begin(), waits.end()), waits.end());
+  return waits;
+}
+
+std::vector<void*> Interpreter::Live::blocks() const {
+  return saved ? saved->blocks() : std::vector<void*>{block};
 }
 
 void Interpreter::allocate(const Buffer& buffer) {
@@ -101,15 +148,28 @@ void Interpreter::allocate(const Buffer& buffer) {
   if (buffer.kind == BufferKind::kSaved) {
     live.saved = std::make_unique<SavedSet>(ops_, saved_tensors(model_, shape));
   } else {
-    live.block = ops_.allocate(bytes_of(program_, buffer) / static_cast<Bytes>(sizeof(float)));
+    live.block = ops_.allocate(bytes_of(program_, buffer));
   }
 }
 
-void Interpreter::release(const Buffer& buffer) {
+void Interpreter::release(const Buffer& buffer, int index) {
   const auto found = live_.find(buffer);
   SW_CHECK(found != live_.end(), "frees " << label_of(buffer) << ", which is not there");
+  for (void* block : found->second.blocks()) freed_by_[block] = index;
   if (found->second.block != nullptr) ops_.free(found->second.block);
   live_.erase(found);
+}
+
+void Interpreter::read_times() {
+  const Lanes& lanes = ops_.lanes();
+  for (size_t i = 0; i < events_.size(); ++i) {
+    events_[i].start = lanes.ns_of(stamps_[i].whole.start_ns);
+    events_[i].end = lanes.ns_of(stamps_[i].whole.end_ns);
+    events_[i].steps.clear();
+    for (const Timing& step : stamps_[i].steps) {
+      events_[i].steps.push_back(lanes.ns_of(step.end_ns) - lanes.ns_of(step.start_ns));
+    }
+  }
 }
 
 void Interpreter::note_peak(int index) {
@@ -118,14 +178,14 @@ void Interpreter::note_peak(int index) {
   peak_index_ = index;
 }
 
-float* Interpreter::block_of(BufferKind kind, const Instruction& next) {
+void* Interpreter::block_of(BufferKind kind, const Instruction& next) {
   const auto found = live_.find(Buffer{kind, next.chunk, next.microbatch});
   return found == live_.end() ? nullptr : found->second.block;
 }
 
 MicrobatchView Interpreter::view_of(const Instruction& next) {
   MicrobatchView view;
-  const int32_t* tokens = reinterpret_cast<const int32_t*>(block_of(BufferKind::kTokens, next));
+  const auto* tokens = static_cast<const int32_t*>(block_of(BufferKind::kTokens, next));
   if (tokens != nullptr) {
     view.tokens = tokens;
     view.targets = tokens + program_.chunks[next.chunk].shape().tokens();
@@ -135,6 +195,8 @@ MicrobatchView Interpreter::view_of(const Instruction& next) {
   view.output_grad = block_of(BufferKind::kOutputGrad, next);
   view.input_grad = block_of(BufferKind::kInputGrad, next);
   view.saved = live_.at(Buffer{BufferKind::kSaved, next.chunk, next.microbatch}).saved.get();
+  // The ranks of a tp group compute the same loss: the first one's counts.
+  view.loss_sum = &sums_[rank_.tp == 0 ? kLoss : kUncounted];
   return view;
 }
 

@@ -3,12 +3,15 @@
 //
 // It has one routine per opcode and no order of its own: the list is the order, the readiness rule
 // is checked, buffers come and go as effects_of() says, and compute instructions perform exactly
-// the steps of their list.
+// the steps of their list. On a device the calls of a step are given to lanes and run later; memory
+// that an instruction frees is reused on another lane only after that instruction.
 #pragma once
 
+#include <cstddef>
 #include <functional>
 #include <map>
 #include <memory>
+#include <unordered_map>
 #include <vector>
 
 #include "executor/comm/communicator.h"
@@ -43,11 +46,12 @@ class Interpreter {
               Communicator& comm, const TrainSettings& settings, SampleSource samples);
   ~Interpreter();
 
-  // Executes the list once, as training step `step` (from 0). Throws ExecError naming rank and
-  // instruction.
-  StepResult run_step(int64_t step);
+  // Executes the list once, as training step `step` (from 0). `detail`: also times every single
+  // Step, which costs time where stamps are not free. Throws ExecError naming rank and instruction.
+  StepResult run_step(int64_t step, bool detail = true);
 
-  // Of the last run_step: absolute monotonic times, by instruction index.
+  // Of the last run_step: absolute monotonic times, by instruction index. Without detail `steps` is
+  // empty.
   const std::vector<EventTime>& events() const { return events_; }
   Bytes peak_bytes() const { return peak_bytes_; }  // since construction
   int peak_index() const { return peak_index_; }
@@ -61,24 +65,41 @@ class Interpreter {
   };
   // A buffer alive: plain memory, or the named tensors of a microbatch.
   struct Live {
-    float* block = nullptr;
+    void* block = nullptr;
     std::unique_ptr<SavedSet> saved;
+    std::vector<void*> blocks() const;
   };
+  // Stamps of the lanes: of an instruction and of its Steps.
+  struct Stamps {
+    Timing whole;
+    std::vector<Timing> steps;
+  };
+  // What the host and the device tell each other about a step. On the device: the squares of all
+  // gradients, the loss, and a place for what must not count twice.
+  enum Sum { kSquares, kLoss, kUncounted, kSums };
 
+  void make_state();
   void make_chunks();
   void make_groups();
+  void issue(int index);
+  std::vector<int> lane_waits(int index, const Effects& effects) const;
   void allocate(const Buffer& buffer);
-  void release(const Buffer& buffer);
+  void release(const Buffer& buffer, int index);
   void note_peak(int index);
-  float* block_of(BufferKind kind, const Instruction& next);
+  void* block_of(BufferKind kind, const Instruction& next);
   MicrobatchView view_of(const Instruction& next);
-  void perform(const Instruction& next, EventTime* event);
-  void compute(const Instruction& next, EventTime* event);
-  void load(const Instruction& next, EventTime* event);
-  void message(const Instruction& next, EventTime* event);
-  void reduce(const Instruction& next, EventTime* event);
-  void clip(const Instruction& next, EventTime* event);
-  void update(const Instruction& next, EventTime* event);
+  void perform(const Instruction& next, Stamps* stamps);
+  void compute(const Instruction& next, Stamps* stamps);
+  int32_t* draw(const Instruction& next);
+  void load(const Instruction& next, Stamps* stamps);
+  void message(const Instruction& next, Stamps* stamps);
+  void reduce(const Instruction& next, Stamps* stamps);
+  void clip(const Instruction& next, Stamps* stamps);
+  void update(const Instruction& next, Stamps* stamps);
+  void record(const Timing& timing, Stamps* stamps) const;  // of a single Step
+  void set_scalars();
+  void read_times();
+  StepResult read_result() const;
 
   const ModelSpec& model_;
   const Program& program_;
@@ -93,12 +114,18 @@ class Interpreter {
   std::map<int, Group*> groups_;  // by Program's group index
   Group* tp_ = nullptr;
   std::map<Buffer, Live> live_;
+  std::unordered_map<void*, int> freed_by_;               // this step: block -> instruction
+  std::map<std::pair<int, int>, int32_t*> samples_host_;  // by chunk and microbatch
+  std::byte* state_ = nullptr;           // device, kStepStateBytes: sums_, then scalars_
+  double* sums_ = nullptr;               // device, [kSums]
+  StepScalars* scalars_ = nullptr;       // device
+  double* sums_host_ = nullptr;          // [kSums], as of the last clip
+  StepScalars* scalars_host_ = nullptr;  // grad_scale is the device's own
   std::vector<EventTime> events_;
+  std::vector<Stamps> stamps_;
   std::vector<bool> finished_;
   int64_t step_ = 0;
-  double loss_sum_ = 0;
-  float grad_scale_ = 1;
-  StepResult result_;
+  bool detail_ = true;
   Bytes peak_bytes_ = 0;
   int peak_index_ = -1;
 };

@@ -80,18 +80,34 @@ int64_t median(Ints& values) {
   return *middle;
 }
 
+// Training steps of which single Steps were timed, where that costs something: their Steps' times
+// count, and those of whole instructions only when there are no others.
+std::vector<bool> detailed_steps(const std::vector<std::vector<EventTime>>& steps) {
+  std::vector<bool> detailed;
+  for (const auto& events : steps) {
+    detailed.push_back(std::any_of(events.begin(), events.end(),
+                                   [](const EventTime& e) { return !e.steps.empty(); }));
+  }
+  return detailed;
+}
+
 EventTime median_event(const std::vector<std::vector<EventTime>>& steps, size_t index,
-                       const Ints& origins) {
+                       const std::vector<bool>& detailed, const Ints& origins) {
+  const bool all = std::find(detailed.begin(), detailed.end(), false) == detailed.end();
   EventTime out;
-  Ints values(steps.size());
-  const auto over_steps = [&](auto&& get) {
-    for (size_t s = 0; s < steps.size(); ++s) values[s] = get(steps[s][index], s);
+  const auto over_steps = [&](bool with_detail, auto&& get) {
+    Ints values;
+    for (size_t s = 0; s < steps.size(); ++s) {
+      if (all || detailed[s] == with_detail) values.push_back(get(steps[s][index], s));
+    }
     return median(values);
   };
-  out.start = over_steps([&](const EventTime& e, size_t s) { return e.start - origins[s]; });
-  out.end = over_steps([&](const EventTime& e, size_t s) { return e.end - origins[s]; });
-  for (size_t k = 0; k < steps.front()[index].steps.size(); ++k) {
-    out.steps.push_back(over_steps([&](const EventTime& e, size_t) { return e.steps[k]; }));
+  out.start = over_steps(false, [&](const EventTime& e, size_t s) { return e.start - origins[s]; });
+  out.end = over_steps(false, [&](const EventTime& e, size_t s) { return e.end - origins[s]; });
+  const auto first = std::find(detailed.begin(), detailed.end(), true);
+  if (first == detailed.end()) return out;
+  for (size_t k = 0; k < steps[first - detailed.begin()][index].steps.size(); ++k) {
+    out.steps.push_back(over_steps(true, [&](const EventTime& e, size_t) { return e.steps[k]; }));
   }
   return out;
 }
@@ -101,10 +117,10 @@ EventTime median_event(const std::vector<std::vector<EventTime>>& steps, size_t 
 void Recorder::gather(const Program& program, Communicator& comm, Bytes peak_bytes, int peak_index,
                       Timeline* timeline, std::vector<Nanoseconds>* makespans) const {
   const Ints mine = pack(steps_, peak_bytes, peak_index);
-  if (comm.rank() != 0) return send_ints(comm, mine, 0);
+  if (comm.rank() != 0) return send_ints(comm.host(), mine, 0);
   std::vector<RankRecord> records;
   for (const RankProgram& rank : program.ranks) {
-    const Ints theirs = rank.rank == 0 ? mine : receive_ints(comm, rank.rank);
+    const Ints theirs = rank.rank == 0 ? mine : receive_ints(comm.host(), rank.rank);
     records.push_back(unpack(theirs, rank.instructions.size()));
     SW_CHECK_EQ(records.back().steps.size(), steps_.size(), "steps recorded by rank " << rank.rank);
   }
@@ -118,13 +134,17 @@ void Recorder::gather(const Program& program, Communicator& comm, Bytes peak_byt
       }
     }
   }
+  const std::vector<bool> detailed = detailed_steps(steps_);
+  const bool all = std::find(detailed.begin(), detailed.end(), false) == detailed.end();
   makespans->clear();
-  for (size_t s = 0; s < origins.size(); ++s) makespans->push_back(ends[s] - origins[s]);
+  for (size_t s = 0; s < origins.size(); ++s) {
+    if (all || !detailed[s]) makespans->push_back(ends[s] - origins[s]);
+  }
   timeline->ranks.clear();
   for (size_t at = 0; at < records.size(); ++at) {
     RankTimeline rank{program.ranks[at].rank, records[at].peak_bytes, records[at].peak_index, {}};
     for (size_t i = 0; !steps_.empty() && i < program.ranks[at].instructions.size(); ++i) {
-      rank.events.push_back(median_event(records[at].steps, i, origins));
+      rank.events.push_back(median_event(records[at].steps, i, detailed, origins));
     }
     timeline->ranks.push_back(std::move(rank));
   }

@@ -21,11 +21,15 @@ Result<SessionReport> run_session(const SessionRequest& request, const char* bac
                                   const RankStarter& start, const OpsMaker& make_ops,
                                   const StepDone& done) {
   const Plan& plan = request.plan;
-  if (auto error = check_executable(request.model, plan.seq, plan.precision)) return *error;
+  if (auto error = check_executable(request.model, plan.seq, plan.precision, request.device)) {
+    return *error;
+  }
   const auto data = TextData::open(request.data, plan.seq, plan.global_batch, request.model.vocab,
                                    request.options.settings.init.seed);
   if (!data) return data.error();
-  const Program program = compile(request.model, plan, {.overlap = false});
+  // CPU ranks move messages only while somebody copies them; devices have a stream for every lane.
+  const Program program =
+      compile(request.model, plan, {.overlap = request.device != RunDevice::kCpu});
   const VerifyReport report = verify(program);
   SW_CHECK(report.ok(), plan.label() << "\n" << problem_table(program, report));
   const StepTable steps(request.model, program, plan.optimizer);

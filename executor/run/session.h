@@ -20,6 +20,7 @@ struct SessionRequest {
   std::string data;       // path of the text
   std::string out;        // run folder
   TrainOptions options;
+  RunDevice device = RunDevice::kCpu;
   std::chrono::nanoseconds deadline{std::chrono::seconds(120)};  // of every single wait
 };
 

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "costmodel/check.h"
+#include "costmodel/memory.h"
 
 namespace shardwright {
 
@@ -100,7 +101,7 @@ Bytes resident_bytes(const Program& program, const RankProgram& rank) {
     persistent += program.chunks[chunk].persistent;
     scratch = std::max(scratch, program.chunks[chunk].scratch);
   }
-  return persistent + scratch;
+  return persistent + scratch + kStepStateBytes;
 }
 
 }  // namespace shardwright

@@ -50,7 +50,8 @@ struct Effects {
 // REQUIRES: instruction.chunk is a chunk of the program, or -1.
 Effects effects_of(const Program& program, const Instruction& instruction);
 
-// Weights, gradients, optimizer state and scratch of a rank, alive for the whole step.
+// Weights, gradients, optimizer state and scratch of a rank, and the step's own state: alive for
+// the whole step.
 Bytes resident_bytes(const Program& program, const RankProgram& rank);
 // Chunks that the rank's instructions work for, ascending.
 std::vector<int> chunks_of(const RankProgram& rank);

@@ -27,7 +27,7 @@ class Bench {
   }
   Ops* operator->() { return ops_.get(); }
   float* buffer(int64_t elements) {
-    float* block = ops_->allocate(elements);
+    float* block = ops_->allocate_floats(elements);
     for (int64_t i = 0; i < elements; ++i) block[i] = static_cast<float>(i * 37 % 101) / 101 - 0.5f;
     blocks_.push_back(block);
     return block;
@@ -148,7 +148,8 @@ void BM_loss(benchmark::State& state) {
   for (auto _ : state) {
     if (state.range(0) == 0) {
       b->loss_local(logits, targets.data(), 0, kVocab, kVocab, parts, kTokens);
-      b->loss_combine(parts, 1, lse, kTokens);
+      double loss = 0;
+      b->loss_combine(parts, 1, lse, kTokens, &loss);
     } else {
       b->loss_grad(logits, targets.data(), 0, kVocab, kVocab, lse, 1e-3f, kTokens);
     }
@@ -162,8 +163,9 @@ void BM_adamw(benchmark::State& state) {
   const int64_t n = 6 * kLayerParameters;
   float *p = b.buffer(n), *g = b.buffer(n), *m = b.buffer(n), *v = b.buffer(n);
   b->fill(v, 0.1f, n);
-  const AdamWSettings settings{1e-4f, 0.9f, 0.999f, 1e-8f, 0.01f, 1.0f, 0.1f, 0.001f};
-  for (auto _ : state) b->adamw(p, g, m, v, n, settings);
+  const AdamWSettings settings{0.9f, 0.999f, 1e-8f, 0.01f};
+  const StepScalars scalars{1e-4f, 0.1f, 0.001f, 1.0f};
+  for (auto _ : state) b->adamw(p, nullptr, g, m, v, n, settings, &scalars);
   report_passes(state, 7 * n);
 }
 BENCHMARK(BM_adamw);
@@ -172,7 +174,9 @@ void BM_square_sum(benchmark::State& state) {
   Bench b;
   const int64_t n = 6 * kLayerParameters;
   const float* g = b.buffer(n);
-  for (auto _ : state) benchmark::DoNotOptimize(b->square_sum(g, n));
+  double sum = 0;
+  for (auto _ : state) b->square_sum(g, n, &sum);
+  benchmark::DoNotOptimize(sum);
   report_passes(state, n);
 }
 BENCHMARK(BM_square_sum);

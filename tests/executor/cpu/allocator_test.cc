@@ -10,8 +10,8 @@ namespace {
 
 TEST(CachingAllocatorTest, CountsRequestedBytes) {
   CachingAllocator allocator(0);
-  float* a = allocator.allocate(100);
-  float* b = allocator.allocate(7);
+  void* a = allocator.allocate(400);
+  void* b = allocator.allocate(28);
   EXPECT_EQ(allocator.live_bytes(), 428);
   allocator.free(a);
   EXPECT_EQ(allocator.live_bytes(), 28);
@@ -24,11 +24,11 @@ TEST(CachingAllocatorTest, CountsRequestedBytes) {
 
 TEST(CachingAllocatorTest, BlocksAreAlignedAndReused) {
   CachingAllocator allocator(0);
-  for (const int64_t elements : {0, 1, 17, 1000, 1 << 20}) {
-    float* block = allocator.allocate(elements);
+  for (const Bytes bytes : {0, 1, 68, 4000, 4 << 20}) {
+    void* block = allocator.allocate(bytes);
     EXPECT_EQ(reinterpret_cast<uintptr_t>(block) % 64, 0u);
     allocator.free(block);
-    EXPECT_EQ(allocator.allocate(elements), block) << elements << " elements";
+    EXPECT_EQ(allocator.allocate(bytes), block) << bytes << " bytes";
   }
 }
 
@@ -45,7 +45,7 @@ TEST(CachingAllocatorTest, SizeClassesWasteLittle) {
 
 TEST(CachingAllocatorTest, MistakesAreNamed) {
   CachingAllocator allocator(0);
-  float* block = allocator.allocate(1);
+  void* block = allocator.allocate(1);
   allocator.free(block);
   allocator.free(nullptr);
   EXPECT_THROW(allocator.free(block), BrokenInvariant);

@@ -36,18 +36,20 @@ ChunkShape whole(int64_t tp) {
   return chunk;
 }
 
+const float* floats(const void* values) { return static_cast<const float*>(values); }
+
 TEST(Weights, ValuesFollowNameAndGlobalIndex) {
   const auto ops = make_cpu_ops(0);
   const ModelSpec spec = model();
   const Weights second(*ops, spec, whole(2), 1, OptimizerKind::kAdamW, {11, 0.02f});
   // Second half of the rows of k, below 2 of the 4 heads of q (4 rows).
-  const float* qkv = second.value("layers.1.qkv.weight");
+  const float* qkv = floats(second.value("layers.1.qkv.weight"));
   for (int64_t col = 0; col < 8; ++col) {
     const uint64_t global = static_cast<uint64_t>(2 * 8 + col);
     EXPECT_EQ(qkv[4 * 8 + col], 0.02f * init_normal("layers.1.attention.k.weight", global, 11));
   }
   // Row-parallel: columns 4..7 of row 3.
-  const float* out = second.value("layers.0.attention.out.weight");
+  const float* out = floats(second.value("layers.0.attention.out.weight"));
   const float std = static_cast<float>(0.02f / std::sqrt(4.0));
   EXPECT_EQ(out[3 * 4 + 1], std * init_normal("layers.0.attention.out.weight", 3 * 8 + 5, 11));
 }
@@ -56,7 +58,7 @@ TEST(Weights, PaddedVocabularyRowsAreZero) {
   const auto ops = make_cpu_ops(0);
   const ModelSpec spec = model();
   const Weights second(*ops, spec, whole(2), 1, OptimizerKind::kSgd, {});
-  const float* table = second.value("embedding.tokens");  // rows 4..7 of 7
+  const float* table = floats(second.value("embedding.tokens"));  // rows 4..7 of 7
   for (int64_t col = 0; col < 8; ++col) {
     EXPECT_NE(table[2 * 8 + col], 0.0f);
     EXPECT_EQ(table[3 * 8 + col], 0.0f);
@@ -70,7 +72,7 @@ TEST(Weights, SquareSumCountsReplicatedOnce) {
   for (int64_t index : {0, 1}) {
     const Weights weights(*ops, spec, whole(2), index, OptimizerKind::kSgd, {});
     ops->fill(weights.grads(), 1.0f, weights.size());
-    sums += weights.counted_square_sum(*ops);
+    weights.counted_square_sum(&sums);
   }
   // Every element once, and the one padding row of each of the two tables.
   EXPECT_EQ(sums, static_cast<double>(count_parameters(spec).total() + 2 * 8));

@@ -86,15 +86,18 @@ TEST(Interpreter, AProgramForAnotherWorldIsRefused) {
 
 TEST(CheckExecutable, NamesWhatItCannotTrain) {
   ModelSpec model = small_model("llama", false);
-  EXPECT_FALSE(check_executable(model, kSeq, DataType::kFp32));
-  EXPECT_NE(check_executable(model, kSeq, DataType::kBf16)->line().find("precision"),
-            std::string::npos);
+  EXPECT_FALSE(check_executable(model, kSeq, DataType::kFp32, RunDevice::kCpu));
+  EXPECT_NE(
+      check_executable(model, kSeq, DataType::kBf16, RunDevice::kCpu)->line().find("precision"),
+      std::string::npos);
   model.kinds[0].attention.window = 8;
-  EXPECT_NE(check_executable(model, kSeq, DataType::kFp32)->line().find("sliding_window"),
+  EXPECT_NE(check_executable(model, kSeq, DataType::kFp32, RunDevice::kCpu)
+                ->line()
+                .find("sliding_window"),
             std::string::npos);
   model = small_model("llama", false);
   model.kinds[0].moe.experts = 4;
-  EXPECT_NE(check_executable(model, kSeq, DataType::kFp32)->line().find("experts"),
+  EXPECT_NE(check_executable(model, kSeq, DataType::kFp32, RunDevice::kCpu)->line().find("experts"),
             std::string::npos);
 }
 

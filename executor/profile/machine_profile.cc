@@ -65,7 +65,7 @@ class MachineProfiler {
       std::vector<int> all(static_cast<size_t>(ranks));
       std::iota(all.begin(), all.end(), 0);
       const auto ops = make_cpu_ops(comm.rank());
-      WorkRunner runner(*ops, grid_.most_elements);
+      WorkRunner runner(*ops, grid_.most_elements * static_cast<Bytes>(sizeof(float)));
       RankBench bench(comm.group(all), sampling());
       const double left = seconds - to_seconds(monotonic_ns() - begin_ns);
       MeasuredRates mine =

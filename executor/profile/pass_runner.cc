@@ -8,7 +8,7 @@
 namespace shardwright {
 namespace {
 
-enum Slot : size_t { kInput, kOutput, kGain, kGainGrad, kStats, kLogSum };
+enum Slot : size_t { kInput, kOutput, kGain, kBeta, kBias, kGainGrad, kStats, kLogSum };
 
 constexpr float kEpsilon = 1e-5f;
 // Small, so that gradients that take the place of logits again and again stay finite.
@@ -59,7 +59,7 @@ void WorkRunner::run_pass(const PassWork& work) {
 }
 
 void WorkRunner::run_embedding(const PassWork& work) {
-  const int64_t room = operands_.cold_elements() / work.cols / 2;
+  const int64_t room = operands_.cold_bytes() / static_cast<Bytes>(sizeof(float)) / work.cols / 2;
   const int64_t vocabulary = std::clamp<int64_t>(room, 1, kVocabulary);
   const int64_t table = vocabulary * work.cols;
   const int64_t seq = std::min(work.rows, kSequence);
@@ -69,22 +69,23 @@ void WorkRunner::run_embedding(const PassWork& work) {
                           operands_.hot(kGain, seq * work.cols),
                           operands_.cold_write(work.elements()), work.rows, seq, work.cols);
   }
-  ops_.embedding_grad(tokens, operands_.hot(kInput, work.elements()), operands_.cold_write(table),
-                      0, vocabulary, operands_.hot(kGainGrad, seq * work.cols), work.rows, seq,
-                      work.cols);
+  ops_.embedding_grad(tokens, operands_.hot(kInput, work.elements()),
+                      operands_.cold_write_floats(table), 0, vocabulary,
+                      operands_.hot_floats(kGainGrad, seq * work.cols), work.rows, seq, work.cols);
 }
 
 void WorkRunner::run_norm(const PassWork& work) {
   const Norm kind = norm_of(work.kind);
   const int64_t rows = work.rows, cols = work.cols, n = work.elements();
   const bool layer_norm = kind == Norm::kLayerNorm;
-  const float* gamma = operands_.hot(kGain, 2 * cols);
-  float* stats = operands_.hot(kStats, 2 * rows);
+  const void* gamma = operands_.hot(kGain, cols);
+  const void* beta = layer_norm ? operands_.hot(kBeta, cols) : nullptr;
+  float* stats = operands_.hot_floats(kStats, 2 * rows);
   if (work.kind == PassKind::kLayerNorm || work.kind == PassKind::kRmsNorm) {
-    return ops_.norm(kind, operands_.hot(kInput, n), gamma, layer_norm ? gamma + cols : nullptr,
-                     kEpsilon, operands_.cold_write(n), stats, rows, cols);
+    return ops_.norm(kind, operands_.hot(kInput, n), gamma, beta, kEpsilon, operands_.cold_write(n),
+                     stats, rows, cols);
   }
-  float* dgamma = operands_.hot(kGainGrad, 2 * cols);
+  float* dgamma = operands_.hot_floats(kGainGrad, 2 * cols);
   ops_.norm_grad(kind, operands_.cold_read(n), gamma, stats, operands_.hot(kInput, n),
                  operands_.cold_read(n), operands_.hot(kOutput, n), dgamma,
                  layer_norm ? dgamma + cols : nullptr, rows, cols);
@@ -92,7 +93,7 @@ void WorkRunner::run_norm(const PassWork& work) {
 
 void WorkRunner::run_residual(const PassWork& work) {
   const int64_t rows = work.rows, cols = work.cols, n = work.elements();
-  float* branch = operands_.hot(kInput, n);
+  void* branch = operands_.hot(kInput, n);
   if (work.kind == PassKind::kRope) {
     // Queries and keys alike, as many of each; the values beside them are not touched.
     const int64_t dim = std::min(kHeadDim, cols / 2);
@@ -100,15 +101,15 @@ void WorkRunner::run_residual(const PassWork& work) {
     const AttentionShape shape{rows / seq, seq, heads, heads, dim};
     return ops_.rope(operands_.hot(kInput, rows * shape.qkv_width()), shape, dim, 10000.0f, false);
   }
-  const float* stream = operands_.cold_read(n);
-  const float* vectors = operands_.hot(kGain, 3 * cols);
+  const void* stream = operands_.cold_read(n);
+  const void* bias = operands_.hot(kBias, cols);
   if (work.kind == PassKind::kAdd) {
-    return ops_.add(stream, branch, vectors, operands_.cold_write(n), rows, cols);
+    return ops_.add(stream, branch, bias, operands_.cold_write(n), rows, cols);
   }
-  float* sum = operands_.cold_write(n);
-  ops_.add_norm(Norm::kLayerNorm, stream, branch, vectors, vectors + cols, vectors + 2 * cols,
-                kEpsilon, sum, operands_.cold_write(n), operands_.hot(kStats, 2 * rows), rows,
-                cols);
+  void* sum = operands_.cold_write(n);
+  ops_.add_norm(Norm::kLayerNorm, stream, branch, bias, operands_.hot(kGain, cols),
+                operands_.hot(kBeta, cols), kEpsilon, sum, operands_.cold_write(n),
+                operands_.hot_floats(kStats, 2 * rows), rows, cols);
 }
 
 void WorkRunner::run_activation(const PassWork& work) {
@@ -120,8 +121,8 @@ void WorkRunner::run_activation(const PassWork& work) {
     case PassKind::kGeluGrad:
       return ops_.activation_grad(Activation::kGeluTanh, operands_.cold_read(n),
                                   operands_.hot(kGain, cols), operands_.hot(kInput, n),
-                                  operands_.hot(kOutput, n), operands_.hot(kGainGrad, cols), rows,
-                                  cols);
+                                  operands_.hot(kOutput, n), operands_.hot_floats(kGainGrad, cols),
+                                  rows, cols);
     case PassKind::kSwiGlu:
       return ops_.gated(Activation::kSilu, operands_.hot(kInput, 2 * n), operands_.cold_write(n),
                         rows, cols);
@@ -134,38 +135,33 @@ void WorkRunner::run_activation(const PassWork& work) {
 void WorkRunner::run_loss(const PassWork& work) {
   const int64_t rows = work.rows, cols = work.cols;
   const int32_t* targets = indices(rows, cols);
-  float* logits = operands_.hot(kInput, work.elements());
+  void* logits = operands_.hot(kInput, work.elements());
   if (work.kind == PassKind::kLossGrad) {
-    return ops_.loss_grad(logits, targets, 0, cols, cols, operands_.hot(kLogSum, rows), kLossScale,
-                          rows);
+    return ops_.loss_grad(logits, targets, 0, cols, cols, operands_.hot_floats(kLogSum, rows),
+                          kLossScale, rows);
   }
-  float* parts = operands_.hot(kOutput, 4 * rows);
+  float* parts = operands_.hot_floats(kOutput, 4 * rows);
   ops_.loss_local(logits, targets, 0, cols, cols, parts, rows);
-  double loss_sum = 0;
-  ops_.loss_combine(parts, 1, parts + 3 * rows, rows, &loss_sum);
+  ops_.loss_combine(parts, 1, parts + 3 * rows, rows, sum_);
 }
 
 void WorkRunner::run_flat(const PassWork& work) {
   const int64_t n = work.elements();
-  float* to = operands_.cold_write(n);
-  const StepScalars scalars{1e-5f, 0.1f, 0.001f, 1.0f};
-  double sum = 0;
-  switch (work.kind) {
-    case PassKind::kAdamW: {
-      const AdamWSettings settings{0.9f, 0.999f, 1e-8f, 0.01f};
-      float* moment1 = operands_.cold_write(n);
-      return ops_.adamw(to, nullptr, operands_.cold_read(n), moment1, operands_.cold_write(n), n,
-                        settings, &scalars);
-    }
-    case PassKind::kSgd:
-      return ops_.sgd(to, nullptr, operands_.cold_read(n), n, 0.01f, &scalars);
-    case PassKind::kSquareSum:
-      return ops_.square_sum(operands_.cold_read(n), n, &sum);
-    case PassKind::kFill:
-      return ops_.fill(to, 0.01f, n);
-    default:
-      return ops_.copy(to, operands_.cold_read(n), n * static_cast<Bytes>(sizeof(float)));
+  if (work.kind == PassKind::kCopy) {
+    return ops_.copy(operands_.cold_write(n), operands_.cold_read(n), operands_.bytes_of(n));
   }
+  if (work.kind == PassKind::kSquareSum) {
+    return ops_.square_sum(operands_.cold_read_floats(n), n, sum_);
+  }
+  float* to = operands_.cold_write_floats(n);
+  if (work.kind == PassKind::kFill) return ops_.fill(to, 0.01f, n);
+  // Where products do not read the fp32 weights, the update writes their copy too.
+  void* copy = ops_.type() == DataType::kFp32 ? nullptr : operands_.cold_write(n);
+  const float* grad = operands_.cold_read_floats(n);
+  if (work.kind == PassKind::kSgd) return ops_.sgd(to, copy, grad, n, 0.01f, scalars_);
+  float* moment1 = operands_.cold_write_floats(n);
+  ops_.adamw(to, copy, grad, moment1, operands_.cold_write_floats(n), n,
+             {0.9f, 0.999f, 1e-8f, 0.01f}, scalars_);
 }
 
 }  // namespace shardwright

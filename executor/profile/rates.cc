@@ -140,11 +140,10 @@ RateSet fit_rates(const MeasuredRates& rates, const GridOptions& grid, const Pea
   out.active_ranks = rates.active_ranks;
   for (size_t i = 0; i < rates.gemm.size(); ++i) {
     const auto layout = static_cast<GemmLayout>(i);
-    out.gemm[DataType::kFp32][i] = fit_gemm(gemm_knots(layout, grid), rates.gemm[i], peaks);
+    out.gemm[grid.type][i] = fit_gemm(gemm_knots(layout, grid), rates.gemm[i], peaks);
   }
   for (size_t i = 0; i < rates.attention.size(); ++i) {
-    out.attention[DataType::kFp32][i] =
-        fit_attention(attention_knots(grid), rates.attention[i], peaks);
+    out.attention[grid.type][i] = fit_attention(attention_knots(grid), rates.attention[i], peaks);
   }
   for (const auto& [kind, times] : rates.passes) out.passes[kind] = curve_of(times);
   return out;

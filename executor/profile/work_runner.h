@@ -11,12 +11,13 @@ namespace shardwright {
 
 class WorkRunner {
  public:
-  // `ops` outlives this. cold_elements: see Operands.
-  WorkRunner(Ops& ops, int64_t cold_elements) : ops_(ops), operands_(ops, cold_elements) {}
+  // `ops` outlives this. cold_bytes: see Operands.
+  WorkRunner(Ops& ops, Bytes cold_bytes);
+  ~WorkRunner();
 
   // Whether the operands of `work` fit into the pools.
   bool fits(const Work& work) const;
-  // REQUIRES: fits(work), fp32, count 1, not a CollectiveWork.
+  // REQUIRES: fits(work), of the Ops' compute type, count 1, not a CollectiveWork.
   void run(const Work& work);
 
  private:
@@ -35,8 +36,11 @@ class WorkRunner {
 
   Ops& ops_;
   Operands operands_;
-  std::vector<int32_t> indices_;
-  int64_t indices_below_ = 0;
+  // On the device:
+  int32_t* indices_ = nullptr;
+  int64_t indices_count_ = 0, indices_below_ = 0;
+  StepScalars* scalars_ = nullptr;
+  double* sum_ = nullptr;
 };
 
 }  // namespace shardwright

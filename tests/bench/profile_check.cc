@@ -62,7 +62,7 @@ class Shapes {
   Work pass() {
     const auto kinds = static_cast<double>(PassKind::kCount);
     const auto kind = static_cast<PassKind>(uniform() * kinds);
-    PassWork work = pass_of(kind, size(8192, 3 << 20, 1));
+    PassWork work = pass_of(kind, size(8192, 3 << 20, 1), {});
     if (work.rows == 1) return work;
     // The same number of elements in rows of another width.
     const int64_t cols = size(work.cols / 3, 2 * work.cols, 64);
@@ -108,7 +108,7 @@ std::vector<double> measure(const std::vector<Work>& works, int ranks) {
     std::vector<int> all(static_cast<size_t>(ranks));
     std::iota(all.begin(), all.end(), 0);
     const auto ops = make_cpu_ops(comm.rank());
-    WorkRunner runner(*ops, kColdElements);
+    WorkRunner runner(*ops, kColdElements * static_cast<Bytes>(sizeof(float)));
     RankBench bench(comm.group(all), {});
     for (int sweep = 0; sweep < kSweeps; ++sweep) {
       for (size_t i = 0; i < works.size(); ++i) {

@@ -45,7 +45,7 @@ TEST(Grids, OperandsStayWithinTheLimit) {
 
 TEST(Grids, PassesHaveTheirElements) {
   for (int i = 0; i < static_cast<int>(PassKind::kCount); ++i) {
-    const PassWork work = pass_of(static_cast<PassKind>(i), 1 << 16);
+    const PassWork work = pass_of(static_cast<PassKind>(i), 1 << 16, {});
     EXPECT_NEAR(static_cast<double>(work.elements()), 1 << 16, 1 << 13) << describe(work);
     EXPECT_GE(work.bytes, work.elements() * 4);
   }
@@ -54,10 +54,10 @@ TEST(Grids, PassesHaveTheirElements) {
 // Every kind of work has its Ops call, on shapes that do not divide evenly as well.
 TEST(WorkRunner, RunsEveryKindOfWork) {
   const auto ops = make_cpu_ops(0);
-  WorkRunner runner(*ops, 1 << 16);
+  WorkRunner runner(*ops, 1 << 18);
   for (int i = 0; i < static_cast<int>(PassKind::kCount); ++i) {
-    runner.run(pass_of(static_cast<PassKind>(i), 1 << 13));
-    runner.run(pass_of(static_cast<PassKind>(i), 5000));
+    runner.run(pass_of(static_cast<PassKind>(i), 1 << 13, {}));
+    runner.run(pass_of(static_cast<PassKind>(i), 5000, {}));
   }
   for (int i = 0; i < 3; ++i) runner.run(GemmWork{static_cast<GemmLayout>(i), 48, 33, 17});
   for (bool backward : {false, true}) {
@@ -68,11 +68,11 @@ TEST(WorkRunner, RunsEveryKindOfWork) {
 
 TEST(Operands, ColdStretchesDoNotOverlapUntilTheRoundEnds) {
   const auto ops = make_cpu_ops(0);
-  Operands operands(*ops, 1000);
-  const float* first = operands.cold_read(300);
-  const float* second = operands.cold_read(300);
+  Operands operands(*ops, 4000);
+  const float* first = operands.cold_read_floats(300);
+  const float* second = operands.cold_read_floats(300);
   EXPECT_GE(second - first, 300);
-  EXPECT_GE(operands.cold_read(300) - second, 300);
+  EXPECT_GE(operands.cold_read_floats(300) - second, 300);
   EXPECT_EQ(operands.cold_read(300), first);
   EXPECT_NE(operands.cold_write(300), first);
   EXPECT_EQ(operands.hot(2, 10), operands.hot(2, 10));

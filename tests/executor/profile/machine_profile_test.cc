@@ -62,7 +62,7 @@ class QuickProfile : public testing::Test {
     for (bool backward : {false, true})
       out.push_back(AttentionWork{backward, 2, 100, 4, 4, 32, 32});
     for (int i = 0; i < static_cast<int>(PassKind::kCount); ++i) {
-      out.push_back(pass_of(static_cast<PassKind>(i), 50'000));
+      out.push_back(pass_of(static_cast<PassKind>(i), 50'000, {}));
     }
     return out;
   }

@@ -15,11 +15,12 @@ class CollectiveBench {
   CollectiveBench(const CollectiveBench&) = delete;
   CollectiveBench& operator=(const CollectiveBench&) = delete;
 
-  Group& world() { return world_; }  // all ranks
+  Group& world() { return world_; }  // all ranks, of the host communicator
 
   // Seconds of one call among the first `members` ranks (a message: from rank 0 to rank 1), while
   // the others wait. All ranks call this and get the same, which is positive: the median of each
-  // rank's calls, of the slowest rank. REQUIRES: a kind that communicators have, bytes in range.
+  // rank's calls, of the slowest rank. On a device several calls are timed together and waiting is
+  // within them. REQUIRES: a kind that communicators have, bytes in range.
   double measure(CollectiveKind kind, int64_t members, Bytes bytes);
 
   // What measuring the next size will take, when a call of the present one takes so long.
@@ -28,6 +29,7 @@ class CollectiveBench {
  private:
   double agreed_max(double value);
   double call(CollectiveKind kind, int64_t members, Bytes bytes);
+  double device_call(CollectiveKind kind, int64_t members, int64_t elements);
   Timing perform(CollectiveKind kind, int64_t members, int64_t elements);
   Timing message(CollectiveKind kind, int64_t elements);
 
@@ -35,6 +37,7 @@ class CollectiveBench {
   Ops& ops_;
   Group& world_;
   float *in_, *out_;
+  double* pair_;  // what a step's end sums
 };
 
 }  // namespace shardwright

@@ -23,15 +23,6 @@ std::string whole_text(const char* path) {
   return out.str();
 }
 
-std::string today() {
-  const time_t now = time(nullptr);
-  tm parts{};
-  gmtime_r(&now, &parts);
-  char text[16];
-  strftime(text, sizeof(text), "%Y-%m-%d", &parts);
-  return text;
-}
-
 const char* compiler() {
 #if defined(__clang__)
   return __VERSION__;  // begins with "Clang"
@@ -47,6 +38,15 @@ std::string trimmed(const std::string& text) {
 }
 
 }  // namespace
+
+std::string today() {
+  const time_t now = time(nullptr);
+  tm parts{};
+  gmtime_r(&now, &parts);
+  char text[16];
+  strftime(text, sizeof(text), "%Y-%m-%d", &parts);
+  return text;
+}
 
 std::string value_of_key(const std::string& text, const std::string& key) {
   std::istringstream lines(text);

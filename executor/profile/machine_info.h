@@ -22,6 +22,8 @@ std::string core_name(const std::string& cpu_model);
 // The value of "key : value" in the text of /proc/cpuinfo or /proc/meminfo; empty when absent.
 std::string value_of_key(const std::string& text, const std::string& key);
 
+std::string today();  // "2026-11-21", UTC
+
 // Processor, libraries, compiler and today's date, for DeviceProfile::source.
 std::string describe_source(const MachineInfo& info);
 

@@ -16,6 +16,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -75,18 +76,30 @@ class Group {
   int index_;
 };
 
+// The way of messages from one rank to another; `channel` as in send and receive.
+struct Route {
+  int from = 0, to = 0, channel = 0;
+  friend bool operator==(const Route&, const Route&) = default;
+  friend auto operator<=>(const Route&, const Route&) = default;
+};
+
 class Communicator {
  public:
   virtual ~Communicator() = default;
   virtual int rank() const = 0;
   virtual int size() const = 0;
-  virtual const char* backend() const = 0;  // "threads", "mpi", "nccl", "staged"
-  // The communicator of the same ranks that moves host memory: itself, unless this is a device's.
-  virtual Communicator& host() { return *this; }
+  virtual const char* backend() const = 0;  // "threads", "mpi", "nccl", "staged over mpi"
 
   // REQUIRES: members ascending, this rank among them. The object lives as long as the
   // communicator.
   virtual Group& group(const std::vector<int>& members) = 0;
+
+  // Makes ready what messages need. Every rank calls it once, after its groups and before its first
+  // message, with all routes that it is an end of (routes.h). Nothing to do on hosts.
+  virtual void connect(std::span<const Route>) {}
+  // Throws PeerFailed when another rank is known to have failed; for loops that wait for something
+  // else than this communicator. Processes are ended by their launcher instead.
+  virtual void check_peers() {}
 
   // Posted: returns when `data` may be reused, without waiting for the receiver. `channel` is the
   // lane.

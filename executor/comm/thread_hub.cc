@@ -39,6 +39,10 @@ Group& ThreadCommunicator::group(const std::vector<int>& members) {
   return *group;
 }
 
+void ThreadCommunicator::check_peers() {
+  if (hub_.world.alarm.raised()) throw PeerFailed(rank_, "wait", hub_.world.alarm.reason());
+}
+
 Timing ThreadCommunicator::send(const void* data, int64_t elements, DataType type, int peer,
                                 int channel) {
   SW_CHECK(peer >= 0 && peer < size(), "send to rank " << peer << " of " << size());

@@ -38,6 +38,7 @@ class ThreadCommunicator : public Communicator {
   Group& group(const std::vector<int>& members) override;
   Timing send(const void* data, int64_t elements, DataType type, int peer, int channel) override;
   Timing receive(void* data, int64_t elements, DataType type, int peer, int channel) override;
+  void check_peers() override;
 
  private:
   ThreadHub& hub_;

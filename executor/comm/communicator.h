@@ -97,6 +97,9 @@ class Communicator {
   // Makes ready what messages need. Every rank calls it once, after its groups and before its first
   // message, with all routes that it is an end of (routes.h). Nothing to do on hosts.
   virtual void connect(std::span<const Route>) {}
+  // The communicator that moves memory of the host among the same ranks: itself on hosts, on
+  // devices the one that it was made over.
+  virtual Communicator& host() { return *this; }
   // Throws PeerFailed when another rank is known to have failed; for loops that wait for something
   // else than this communicator. Processes are ended by their launcher instead.
   virtual void check_peers() {}

@@ -53,6 +53,7 @@ class NcclCommunicator final : public Communicator {
                      });
   }
 
+  Communicator& host() override { return link_.host(); }
   void check_peers() override { link_.host().check_peers(); }
 
  private:

@@ -115,11 +115,7 @@ void NcclLink::wait_until(const std::function<bool()>& done, const Where& where,
     if (next == Wait::Next::kLate) {
       fail(where(), "deadline: " + late + " after " + in_milliseconds(wait.elapsed()));
     }
-    try {
-      parts_.host.check_peers();
-    } catch (const PeerFailed& error) {
-      fail(where(), error.reason(), true);
-    }
+    check_peers(where);
     std::this_thread::sleep_for(kNap);
   }
 }
@@ -130,15 +126,19 @@ void NcclLink::poll(const StepProgress& progress) {
   for (const auto& channel : channels_) {
     check(parts_.api->async_error(channel->handle), channel.get(), where);
   }
-  try {
-    parts_.host.check_peers();
-  } catch (const PeerFailed& error) {
-    fail(where(), error.reason(), true);
-  }
+  check_peers(where);
   if (progress.idle > parts_.deadline) {
     fail(where(), "deadline: the device has finished nothing for " +
                       in_milliseconds(progress.idle) +
                       "; a peer has not come to the same call, or the link to it is down");
+  }
+}
+
+void NcclLink::check_peers(const Where& where) {
+  try {
+    parts_.host.check_peers();
+  } catch (const PeerFailed& error) {
+    fail(where(), error.reason(), true);
   }
 }
 
@@ -186,12 +186,21 @@ void NcclLink::close_all() {
   for (const auto& channel : channels_) {
     while (api.async_error(channel->handle).status == NcclStatus::kInProgress) {
       const Wait::Next next = wait.pause();
-      if (next == Wait::Next::kLate) return abort_all();
+      if (next == Wait::Next::kLate || peer_failed()) return abort_all();
       if (next == Wait::Next::kSleep) std::this_thread::sleep_for(kNap);
     }
   }
   for (const auto& channel : channels_) api.destroy(channel->handle);
   channels_.clear();
+}
+
+bool NcclLink::peer_failed() {
+  try {
+    parts_.host.check_peers();
+  } catch (const PeerFailed&) {
+    return true;
+  }
+  return false;
 }
 
 // Each on a thread of its own: freeing the memory of one communicator waits for the device, where a

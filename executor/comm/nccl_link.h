@@ -68,6 +68,8 @@ class NcclLink final : public StepWatch {
   using Where = std::function<std::string()>;
   void settle(NcclChannel& channel, NcclResult result, const Where& where);
   void wait_until(const std::function<bool()>& done, const Where& where, const std::string& late);
+  void check_peers(const Where& where);
+  bool peer_failed();
   void check(NcclResult result, const NcclChannel* channel, const Where& where);
   [[noreturn]] void fail(const std::string& where, const std::string& what, bool remote = false);
   std::string describe(std::span<const int> unfinished) const;

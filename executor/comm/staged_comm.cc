@@ -28,6 +28,7 @@ class StagedCommunicator final : public Communicator {
   }
 
   void connect(std::span<const Route> routes) override { host_.connect(routes); }
+  Communicator& host() override { return host_; }
   void check_peers() override { host_.check_peers(); }
 
   Timing send(const void* data, int64_t elements, DataType type, int peer, int channel) override {

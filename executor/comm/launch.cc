@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <charconv>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
@@ -63,6 +64,23 @@ int exit_code_of(pid_t child) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
+// A batch job sets SLURM_PROCID also for the script that has yet to start the ranks.
+bool inside_srun() {
+  const char* tasks = std::getenv("SLURM_STEP_NUM_TASKS");
+  return std::getenv("SLURM_PROCID") != nullptr && tasks != nullptr && std::atoi(tasks) > 1;
+}
+
+// The value of an environment variable, if it is a whole number that is not negative.
+std::optional<int> whole_number(const char* name) {
+  const char* text = std::getenv(name);
+  if (text == nullptr) return std::nullopt;
+  int value = 0;
+  const char* const end = text + std::strlen(text);
+  const auto parsed = std::from_chars(text, end, value);
+  if (parsed.ec != std::errc() || parsed.ptr != end || value < 0) return std::nullopt;
+  return value;
+}
+
 }  // namespace
 
 bool inside_mpi_launch() {
@@ -70,9 +88,15 @@ bool inside_mpi_launch() {
     const char* value = std::getenv(name);
     if (value != nullptr && *value != 0) return true;
   }
-  // A batch job sets SLURM_PROCID also for the script that has yet to start the ranks.
-  const char* tasks = std::getenv("SLURM_STEP_NUM_TASKS");
-  return std::getenv("SLURM_PROCID") != nullptr && tasks != nullptr && std::atoi(tasks) > 1;
+  return inside_srun();
+}
+
+std::optional<int> local_rank() {
+  // mpirun inside a batch job: what mpirun says is about its ranks, what Slurm says is not.
+  for (const char* name : {"OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID"}) {
+    if (const auto rank = whole_number(name)) return rank;
+  }
+  return inside_srun() ? whole_number("SLURM_LOCALID") : std::nullopt;
 }
 
 std::vector<std::string> mpirun_arguments(int ranks, const std::vector<std::string>& command,

@@ -2,6 +2,7 @@
 // by inside_mpi_launch() that it is one of the ranks.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,11 @@ namespace shardwright {
 // True in a process that mpirun or srun has started as one of several ranks (or as the only one
 // under mpirun). Looks at the environment only.
 bool inside_mpi_launch();
+
+// Which of the ranks on its own host this process is, from 0, as the launcher says: mpirun of Open
+// MPI, srun, or Hydra (MPICH, Intel MPI). Nothing outside of a launch, or under a launcher that
+// does not say. Looks at the environment only.
+std::optional<int> local_rank();
 
 // Runs `command` (program and arguments) as `ranks` processes and waits until all have ended.
 // Returns 0 when every rank returned 0; else a code that is not 0, of the first rank that failed

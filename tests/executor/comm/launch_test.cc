@@ -86,5 +86,66 @@ TEST(Launch, RecognisesItsOwnRanksOnly) {
   unsetenv("SLURM_STEP_NUM_TASKS");
 }
 
+// Variables of the environment for one test.
+class Environment {
+ public:
+  ~Environment() {
+    for (const std::string& name : names_) unsetenv(name.c_str());
+  }
+  void set(const std::string& name, const std::string& value) {
+    setenv(name.c_str(), value.c_str(), 1);
+    names_.push_back(name);
+  }
+
+ private:
+  std::vector<std::string> names_;
+};
+
+TEST(LocalRank, NothingOutsideOfALaunch) {
+  EXPECT_EQ(local_rank(), std::nullopt);
+  Environment batch_script;
+  batch_script.set("SLURM_PROCID", "0");
+  batch_script.set("SLURM_LOCALID", "0");
+  EXPECT_EQ(local_rank(), std::nullopt);
+}
+
+TEST(LocalRank, AsEachLauncherSays) {
+  {
+    Environment open_mpi;
+    open_mpi.set("OMPI_COMM_WORLD_LOCAL_RANK", "3");
+    EXPECT_EQ(local_rank(), 3);
+  }
+  {
+    Environment hydra;
+    hydra.set("MPI_LOCALRANKID", "5");
+    EXPECT_EQ(local_rank(), 5);
+  }
+  Environment srun;
+  srun.set("SLURM_PROCID", "10");
+  srun.set("SLURM_STEP_NUM_TASKS", "16");
+  srun.set("SLURM_LOCALID", "2");
+  EXPECT_EQ(local_rank(), 2);
+}
+
+TEST(LocalRank, MpirunInsideABatchJobCounts) {
+  Environment both;
+  both.set("SLURM_PROCID", "0");
+  both.set("SLURM_STEP_NUM_TASKS", "2");
+  both.set("SLURM_LOCALID", "0");
+  both.set("OMPI_COMM_WORLD_LOCAL_RANK", "6");
+  EXPECT_EQ(local_rank(), 6);
+}
+
+TEST(LocalRank, WhatIsNoNumberIsNotOne) {
+  for (const char* value : {"", "x", "1x", "-1", " 1"}) {
+    Environment broken;
+    broken.set("OMPI_COMM_WORLD_LOCAL_RANK", value);
+    EXPECT_EQ(local_rank(), std::nullopt) << value;
+  }
+}
+
+// What mpirun of this machine really sets.
+TEST(LocalRank, UnderMpirun) { EXPECT_EQ(check(3, "local_rank"), 0); }
+
 }  // namespace
 }  // namespace shardwright

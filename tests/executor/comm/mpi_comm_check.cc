@@ -119,6 +119,9 @@ int run_print(MpiSession& session) {
   return 0;
 }
 
+// All ranks are on this machine: each is there what it is in all.
+int run_local_rank(MpiSession& session) { return local_rank() == session.rank() ? 0 : 1; }
+
 int run(const std::string& mode) {
   const std::map<std::string, int (*)(MpiSession&)> modes = {{"body", run_body},
                                                              {"pieces", run_pieces},
@@ -130,7 +133,8 @@ int run(const std::string& mode) {
                                                              {"kill", run_kill},
                                                              {"throw", run_throw},
                                                              {"abort", run_abort},
-                                                             {"print", run_print}};
+                                                             {"print", run_print},
+                                                             {"local_rank", run_local_rank}};
   const auto found = modes.find(mode);
   if (found == modes.end()) {
     std::fprintf(stderr, "mpi_comm_check: unknown mode \"%s\"\n", mode.c_str());

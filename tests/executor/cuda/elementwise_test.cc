@@ -1,59 +1,59 @@
-#include <gtest/gtest.h>
-
 #include <cmath>
-#include <vector>
 
-#include "executor/cuda/bf16.h"
-#include "executor/cuda/cuda_ops.h"
-#include "executor/cuda/emulation/emulated_device.h"
+#include "tests/executor/cuda/support.h"
 
-namespace shardwright {
+namespace shardwright::testing {
 namespace {
 
-// n of 5000 is more than the grid's threads (4 SMs x 8 blocks x 256 = 8192 is not), 20001 is many.
-class ElementwiseTest : public ::testing::TestWithParam<int64_t> {
+class ElementwiseTest : public CudaOpsTest {
  protected:
-  EmulatedDevice device_;
-  std::unique_ptr<Ops> ops_ = make_cuda_ops(device_, 0, DataType::kBf16);
+  // The grid has at most 4 SMs x 8 blocks x 256 threads = 8192 threads.
+  static constexpr int64_t kSizes[] = {1, 255, 5000, 20001};
 };
 
 TEST_P(ElementwiseTest, FillsAndAdds) {
-  const int64_t n = GetParam();
-  float* sum = ops_->allocate_floats(n);
-  float* x = ops_->allocate_floats(n);
-  std::vector<float> host(static_cast<size_t>(n));
-  for (int64_t i = 0; i < n; ++i) host[static_cast<size_t>(i)] = static_cast<float>(i);
-  ops_->upload(x, host.data(), n * 4);
-  ops_->fill(sum, 0.5f, n);
-  ops_->add_into(sum, x, n);
-  ops_->download(host.data(), sum, n * 4);
-  for (int64_t i = 0; i < n; ++i) {
-    ASSERT_EQ(host[static_cast<size_t>(i)], static_cast<float>(i) + 0.5f) << i;
+  for (const int64_t n : kSizes) {
+    Floats counting(static_cast<size_t>(n));
+    for (size_t i = 0; i < counting.size(); ++i) counting[i] = static_cast<float>(i);
+    Tensor x = floats(counting), sum = float_output(n);
+    cuda_->fill(Side(true).floats(sum), 0.5f, n);
+    cuda_->add_into(Side(true).floats(sum), Side(true).floats(x), n);
+    const std::vector<double> values = device_values(sum);
+    for (size_t i = 0; i < values.size(); ++i) {
+      ASSERT_EQ(values[i], static_cast<double>(i) + 0.5) << i;
+    }
   }
-  EXPECT_EQ(device_.memory_errors(), "");
+}
+
+TEST_P(ElementwiseTest, ZeroesAndCopies) {
+  Tensor x = typed(random(1000)), y = typed_output(1000);
+  both([&](Ops& ops, Side at) {
+    const Bytes bytes = at.on_device() ? x.elements * x.device_element_bytes() : 4000;
+    ops.copy(at(y), at(x), bytes);
+    ops.zero(at(x), bytes);
+  });
+  expect_same(y, 0);
+  expect_close(device_values(x), std::vector<double>(1000, 0.0), 0);
 }
 
 TEST_P(ElementwiseTest, CastsToTheNearest) {
-  const int64_t n = GetParam();
-  float* x = ops_->allocate_floats(n);
-  void* y = ops_->allocate(n * 2);
-  std::vector<float> host(static_cast<size_t>(n));
-  // 1 + i/512 has up to 9 binary places, bf16 keeps 7: 4 steps of 1/512 are one of bf16's.
-  for (int64_t i = 0; i < n; ++i)
-    host[static_cast<size_t>(i)] = 1 + static_cast<float>(i % 512) / 512;
-  ops_->upload(x, host.data(), n * 4);
-  ops_->cast(x, y, n);
-  std::vector<bf16> out(static_cast<size_t>(n));
-  ops_->download(out.data(), y, n * 2);
-  for (int64_t i = 0; i < n; ++i) {
-    const int64_t in = i % 512, rest = in % 4, below = in / 4;
-    const bool up = rest == 3 || (rest == 2 && below % 2 == 1);  // ties to even
-    ASSERT_EQ(to_float(out[static_cast<size_t>(i)]), 1 + static_cast<float>(below + up) / 128) << i;
+  for (const int64_t n : kSizes) {
+    // 1 + i/512 has up to 9 binary places, bf16 keeps 7: 4 steps of 1/512 are one of bf16's.
+    Floats values(static_cast<size_t>(n));
+    for (size_t i = 0; i < values.size(); ++i) values[i] = 1 + static_cast<float>(i % 512) / 512;
+    Tensor x = floats(values), y = typed_output(n);
+    cuda_->cast(Side(true).floats(x), Side(true)(y), n);
+    const std::vector<double> out = device_values(y);
+    for (size_t i = 0; i < out.size(); ++i) {
+      const size_t rest = i % 4, below = i % 512 / 4;
+      const bool up = rest == 3 || (rest == 2 && below % 2 == 1);  // ties to even
+      const double rounded = 1 + static_cast<double>(below + up) / 128;
+      ASSERT_EQ(out[i], GetParam() == DataType::kBf16 ? rounded : values[i]) << i;
+    }
   }
-  EXPECT_EQ(device_.memory_errors(), "");
 }
 
-INSTANTIATE_TEST_SUITE_P(Sizes, ElementwiseTest, ::testing::Values(1, 255, 5000, 20001));
+INSTANTIATE_TEST_SUITE_P(Types, ElementwiseTest, kBothTypes);
 
 TEST(Bf16, KeepsSpecialNumbers) {
   EXPECT_TRUE(std::isnan(to_float(to_bf16(NAN))));
@@ -64,4 +64,4 @@ TEST(Bf16, KeepsSpecialNumbers) {
 }
 
 }  // namespace
-}  // namespace shardwright
+}  // namespace shardwright::testing

@@ -6,15 +6,18 @@
 #include <memory>
 #include <vector>
 
+#include "executor/cuda/arena.h"
 #include "executor/cuda/bf16.h"
+#include "executor/cuda/cuda_lanes.h"
 #include "executor/cuda/cuda_ops.h"
-#include "executor/host_lanes.h"
+#include "executor/cuda/matmul.h"
+#include "executor/cuda/pinned_blocks.h"
 
 namespace shardwright {
 
 class CudaOps final : public Ops {
  public:
-  CudaOps(Device& device, int rank, DataType type);
+  CudaOps(Device& device, int rank, DataType type, const CudaOptions& options);
   ~CudaOps() override;
 
   DataType type() const override { return type_; }
@@ -22,9 +25,9 @@ class CudaOps final : public Ops {
 
   void* allocate(Bytes bytes) override;
   void free(void* block) override;
-  Bytes live_bytes() const override { return 0; }
-  Bytes peak_bytes() const override { return 0; }
-  void reset_peak() override {}
+  Bytes live_bytes() const override { return arena_.live_bytes(); }
+  Bytes peak_bytes() const override { return arena_.peak_bytes(); }
+  void reset_peak() override { arena_.reset_peak(); }
   void* host_block(Bytes bytes) override;
   void upload(void* to, const void* host, Bytes bytes) override;
   void download(void* host, const void* from, Bytes bytes) override;
@@ -100,10 +103,11 @@ class CudaOps final : public Ops {
 
  private:
   // Of the lane under way.
-  Stream stream() const { return compute_; }
+  Stream stream() const { return lanes_.stream(); }
   // Working memory of one call on the lane under way, contents undefined, 256-byte aligned. It is
-  // the kernels' own (not counted as live), and the same memory at every call. Its size is fixed
-  // (kScratchBytes); more is an ExecError.
+  // the kernels' own (not counted as live), and the same memory at every call on the lane. There
+  // are CudaOptions::scratch_bytes on the compute lane and kOtherScratchBytes on each of the
+  // others; more is an ExecError.
   void* scratch(Bytes bytes);
   // Does f(T{}) with T the element type: with_type([&](auto element) { using T = decltype(element);
   template <typename F>
@@ -115,16 +119,23 @@ class CudaOps final : public Ops {
     }
   }
 
+  Bytes lane_scratch_bytes() const;
+  // gemm.cc. Products work in the lane's scratch, behind what is kept there for their row sums.
+  void multiply(const MatmulShape& shape, const MatmulOperands& operands);
+  Matmul::Workspace product_workspace();
+  void tune_products();
+
   Device& device_;
-  int rank_;
-  DataType type_;
-  HostLanes lanes_;
-  Stream compute_ = nullptr;
-  void* scratch_ = nullptr;
-  std::vector<void*> host_blocks_;
+  const int rank_;
+  const DataType type_;
+  const CudaOptions options_;
+  CudaLanes lanes_;
+  Arena arena_;
+  std::unique_ptr<Matmul> matmul_;
+  std::byte* scratch_ = nullptr;  // of all lanes, the compute lane's first
+  PinnedBlocks host_blocks_;
 };
 
-// What kernels may ask of scratch() on the compute lane.
-constexpr Bytes kScratchBytes = Bytes{32} << 20;
+constexpr Bytes kOtherScratchBytes = Bytes{1} << 20;
 
 }  // namespace shardwright

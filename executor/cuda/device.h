@@ -3,8 +3,9 @@
 // runs everything on the host and records the calls, so that tests can check their order.
 //
 // A failing call throws ExecError that names rank and call. Between open_step() and close_step()
-// nothing may allocate, free or wait for the device: such a call is a broken invariant, because it
-// would stop every stream of the rank in the middle of a training step.
+// nothing may allocate or free device memory or wait for the device: such a call is a broken
+// invariant, because it would stop every stream of the rank in the middle of a training step.
+// Pinned memory and events, which a first step still needs, are counted.
 #pragma once
 
 #include <array>
@@ -57,10 +58,11 @@ class Device {
   // Not within a step. Blocks are 256-byte aligned.
   void* allocate(Bytes bytes);
   void free(void* block);  // null is ignored
-  void* allocate_pinned(Bytes bytes);
-  void free_pinned(void* block);
   Stream create_stream();
   void destroy_stream(Stream stream);
+  // Within a step they are counted: once everything is in its place there are none.
+  void* allocate_pinned(Bytes bytes);
+  void free_pinned(void* block);
   Event create_event(bool timed);
   void destroy_event(Event event);
   virtual Bytes free_bytes() = 0;  // of the device's memory, now
@@ -72,6 +74,8 @@ class Device {
   void open_step();
   void close_step();
   bool step_open() const { return step_open_; }
+  // Pinned blocks and events made or destroyed within the step that is open, or else the last one.
+  int made_in_step() const { return made_in_step_; }
 
   // Given to the stream; they return at once.
   virtual void copy(void* to, const void* from, Bytes bytes, Stream stream) = 0;
@@ -82,6 +86,7 @@ class Device {
 
   // Whether the event has happened; never waits.
   virtual bool done(Event event) = 0;
+  virtual bool idle(Stream stream) = 0;  // whether everything given to it is done
   // From one event to another; both timed and done.
   virtual double elapsed_ns(Event from, Event to) = 0;
 
@@ -110,6 +115,7 @@ class Device {
 
   int rank_;
   bool step_open_ = false;
+  int made_in_step_ = 0;
 };
 
 // The device that launch() takes, and where launch() was called.

@@ -6,18 +6,6 @@
 
 namespace shardwright {
 
-SW_PENDING void CudaOps::linear(const void*, const void*, const void*, void*, int64_t, int64_t,
-                                int64_t) {
-  SW_CHECK(false, "linear is not written yet");
-}
-SW_PENDING void CudaOps::linear_input_grad(const void*, const void*, void*, int64_t, int64_t,
-                                           int64_t) {
-  SW_CHECK(false, "linear_input_grad is not written yet");
-}
-SW_PENDING void CudaOps::linear_weight_grad(const void*, const void*, float*, float*, int64_t,
-                                            int64_t, int64_t) {
-  SW_CHECK(false, "linear_weight_grad is not written yet");
-}
 SW_PENDING void CudaOps::norm(Norm, const void*, const void*, const void*, float, void*, float*,
                               int64_t, int64_t) {
   SW_CHECK(false, "norm is not written yet");

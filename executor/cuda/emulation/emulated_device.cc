@@ -248,7 +248,23 @@ void EmulatedDevice::wait(Stream stream, Event event) {
 
 bool EmulatedDevice::done(Event event) {
   const EventState& what = state(event);
+  look();
   return what.stream == nullptr || what.stream->finished >= what.position;
+}
+bool EmulatedDevice::idle(Stream stream) {
+  look();
+  return state(stream).queue.empty();
+}
+void EmulatedDevice::look() {
+  if (run_one()) return;
+  for (const auto& stream : streams_) {
+    SW_CHECK(stream->queue.empty(), "stream " << stream->number << " waits for ever");
+  }
+}
+
+void EmulatedDevice::run_on(Stream stream, const std::string& name, std::function<void()> run) {
+  calls_.push_back({.kind = Kind::kLaunch, .stream = state(stream).number, .kernel = name});
+  give(state(stream), {.run = std::move(run)});
 }
 
 double EmulatedDevice::elapsed_ns(Event from, Event to) {

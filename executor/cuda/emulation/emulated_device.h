@@ -49,11 +49,15 @@ class EmulatedDevice final : public Device {
   void record(Event event, Stream stream) override;
   void wait(Stream stream, Event event) override;
   bool done(Event event) override;
+  bool idle(Stream stream) override;
   double elapsed_ns(Event from, Event to) override;
   void begin_capture(Stream stream) override;
   Graph end_capture(Stream stream) override;
   void run_graph(Graph graph, Stream stream) override;
   void destroy_graph(Graph graph) override;
+
+  // Gives host code to the stream, in the place of a kernel of this name.
+  void run_on(Stream stream, const std::string& name, std::function<void()> run);
 
   const std::vector<Call>& calls() const { return calls_; }
   void forget_calls() { calls_.clear(); }
@@ -106,6 +110,7 @@ class EmulatedDevice final : public Device {
   StreamState& state(Stream stream);
   EventState& state(Event event);
   void give(StreamState& stream, Work work);
+  void look();     // what a query does when work is deferred: something happens meanwhile
   bool run_one();  // false when no stream may go on
   void run_until(const StreamState& stream, int64_t position);
   bool may_run(const StreamState& stream) const;

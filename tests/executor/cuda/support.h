@@ -135,8 +135,11 @@ class CudaOpsTest : public ::testing::TestWithParam<DataType> {
 
   // What the device has, as numbers, and what the CPU has.
   std::vector<double> device_values(const Tensor& t) const {
-    const Side at(true);
-    return values(t, at(t), t.element == Tensor::Element::kTyped && t.type == DataType::kBf16);
+    const Bytes bytes = t.elements * t.device_element_bytes();
+    std::vector<std::byte> copy(static_cast<size_t>(bytes));
+    cuda_->download(copy.data(), t.device.get(), bytes);
+    const bool half = t.element == Tensor::Element::kTyped && t.type == DataType::kBf16;
+    return values(t, copy.data(), half);
   }
   std::vector<double> host_values(const Tensor& t) const {
     const Side at(false);
@@ -166,9 +169,12 @@ class CudaOpsTest : public ::testing::TestWithParam<DataType> {
 
   void TearDown() override { EXPECT_EQ(device_.memory_errors(), ""); }
 
+  // Little working memory, because the emulation fills it with NaN for every test.
+  static constexpr CudaOptions kSmall{.scratch_bytes = Bytes{4} << 20};
+
   EmulatedDevice device_;
   std::unique_ptr<Ops> cpu_ = make_cpu_ops(0);
-  std::unique_ptr<Ops> cuda_ = make_cuda_ops(device_, 0, GetParam());
+  std::unique_ptr<Ops> cuda_ = make_cuda_ops(device_, 0, GetParam(), kSmall);
   std::mt19937 generator_{20240607};
 
  private:

@@ -1,0 +1,133 @@
+#include "executor/cuda/arena.h"
+
+#include <algorithm>
+
+#include "costmodel/check.h"
+#include "executor/exec_error.h"
+
+namespace shardwright {
+namespace {
+
+// Two rows of 16-byte vectors of a warp never share it, and cudaMalloc aligns so too.
+constexpr Bytes kAlignment = 256;
+constexpr Bytes kPieceBytes = Bytes{8} << 20;  // at least, where pieces are taken as needed
+
+void add_uses(const LastUses& more, LastUses* uses) {
+  for (size_t lane = 0; lane < uses->size(); ++lane) {
+    (*uses)[lane] = std::max((*uses)[lane], more[lane]);
+  }
+}
+
+}  // namespace
+
+Arena::Arena(Device& device, Bytes bytes) : device_(device), fixed_(bytes > 0) {
+  SW_CHECK_GE(bytes, 0, "bytes of an arena");
+  if (fixed_) add_piece(round_up(bytes, kAlignment));
+}
+
+Arena::~Arena() {
+  for (const Piece& piece : pieces_) device_.free(piece.start);
+}
+
+void Arena::add_piece(Bytes bytes) {
+  auto* start = static_cast<std::byte*>(device_.allocate(bytes));
+  pieces_.push_back({start, bytes});
+  insert(start, {bytes});
+}
+
+void* Arena::allocate(Bytes asked, LastUses* uses) {
+  SW_CHECK_GE(asked, 0, "bytes to allocate");
+  if (asked == 0) return nullptr;
+  const Bytes bytes = round_up(asked, kAlignment);
+  auto best = by_size_.lower_bound({bytes, nullptr});
+  if (best == by_size_.end() && !fixed_ && !device_.step_open()) {
+    add_piece(std::max(bytes, kPieceBytes));
+    best = by_size_.lower_bound({bytes, nullptr});
+  }
+  if (best == by_size_.end()) {
+    throw ExecError(
+        device_.rank(), "allocate",
+        "no room for " + std::to_string(asked) + " bytes: " + std::to_string(live_bytes_) + " of " +
+            std::to_string(reserved_bytes()) + " bytes are live, the longest free stretch has " +
+            std::to_string(by_size_.empty() ? 0 : by_size_.rbegin()->first));
+  }
+  std::byte* at = best->second;
+  const auto found = free_.find(at);
+  const Stretch stretch = found->second;
+  erase(found);
+  add_uses(stretch.uses, uses);
+  if (stretch.bytes > bytes) insert(at + bytes, {stretch.bytes - bytes, stretch.uses});
+  live_[at] = {asked, bytes};
+  live_bytes_ += asked;
+  padding_bytes_ += bytes - asked;
+  peak_bytes_ = std::max(peak_bytes_, live_bytes_);
+  Piece& piece = piece_of(at);
+  piece.reach = std::max(piece.reach, at + bytes - piece.start);
+  return at;
+}
+
+void Arena::free(void* block, Lane lane, int instruction) {
+  if (block == nullptr) return;
+  const auto found = live_.find(static_cast<std::byte*>(block));
+  SW_CHECK(found != live_.end(), "block was not allocated here, or was freed before");
+  const Block sizes = found->second;
+  live_bytes_ -= sizes.asked;
+  padding_bytes_ -= sizes.bytes - sizes.asked;
+  Stretch stretch{sizes.bytes};
+  stretch.uses[static_cast<size_t>(lane)] = instruction + 1;
+  insert(found->first, stretch);
+  live_.erase(found);
+}
+
+void Arena::forget_uses() {
+  for (auto& [at, stretch] : free_) stretch.uses = {};
+}
+
+Arena::Piece& Arena::piece_of(const std::byte* at) {
+  return *std::find_if(pieces_.begin(), pieces_.end(), [&](const Piece& piece) {
+    return at >= piece.start && at < piece.start + piece.bytes;
+  });
+}
+
+void Arena::insert(std::byte* at, Stretch stretch) {
+  // Pieces may happen to lie beside each other: they are never joined.
+  const Piece& piece = piece_of(at);
+  auto after = free_.lower_bound(at);
+  if (after != free_.end() && after->first == at + stretch.bytes &&
+      after->first < piece.start + piece.bytes) {
+    stretch.bytes += after->second.bytes;
+    add_uses(after->second.uses, &stretch.uses);
+    const auto gone = after++;
+    erase(gone);
+  }
+  if (after != free_.begin()) {
+    const auto before = std::prev(after);
+    if (before->first + before->second.bytes == at && before->first >= piece.start) {
+      at = before->first;
+      stretch.bytes += before->second.bytes;
+      add_uses(before->second.uses, &stretch.uses);
+      erase(before);
+    }
+  }
+  by_size_.insert({stretch.bytes, at});
+  free_[at] = stretch;
+}
+
+void Arena::erase(Free::iterator stretch) {
+  by_size_.erase({stretch->second.bytes, stretch->first});
+  free_.erase(stretch);
+}
+
+Bytes Arena::reach_bytes() const {
+  Bytes out = 0;
+  for (const Piece& piece : pieces_) out += piece.reach;
+  return out;
+}
+
+Bytes Arena::reserved_bytes() const {
+  Bytes out = 0;
+  for (const Piece& piece : pieces_) out += piece.bytes;
+  return out;
+}
+
+}  // namespace shardwright

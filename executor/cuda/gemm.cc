@@ -1,0 +1,74 @@
+// Matrix products of linear layers. Tensors are row-major; weights are stored [out, in].
+#include <algorithm>
+
+#include "executor/cuda/cuda_ops_impl.h"
+#include "executor/cuda/matmul.h"
+#include "executor/exec_error.h"
+
+namespace shardwright {
+
+namespace {
+
+// 256 Ki rows: more than the vocabulary of any model that we know.
+constexpr Bytes kRowSumBytes = Bytes{1} << 20;
+
+}  // namespace
+
+using Extra = MatmulShape::Extra;
+
+Matmul::Workspace CudaOps::product_workspace() {
+  const Bytes bytes = lane_scratch_bytes();
+  if (bytes <= kRowSumBytes) return {nullptr, 0};
+  return {static_cast<std::byte*>(scratch(bytes)) + kRowSumBytes, bytes - kRowSumBytes};
+}
+
+// Between steps, on the compute lane.
+void CudaOps::tune_products() {
+  if (!options_.tune_products) return;
+  LastUses uses{};
+  matmul_->tune(
+      product_workspace(), stream(),
+      [&](Bytes bytes) -> void* {
+        try {
+          return arena_.allocate(bytes, &uses);
+        } catch (const ExecError&) {
+          return nullptr;
+        }
+      },
+      [&](void* block) { arena_.free(block, Lane::kCompute, -1); });
+}
+
+void CudaOps::multiply(const MatmulShape& shape, const MatmulOperands& operands) {
+  if (shape.m == 0 || shape.n == 0) return;
+  matmul_->run(shape, operands, product_workspace(), stream());
+}
+
+void CudaOps::linear(const void* x, const void* w, const void* bias, void* y, int64_t T, int64_t in,
+                     int64_t out) {
+  const Extra extra = bias == nullptr ? Extra::kNone : Extra::kBias;
+  multiply({T, out, in, false, true, type_, type_, false, extra}, {x, w, y, bias});
+}
+
+void CudaOps::linear_input_grad(const void* dy, const void* w, void* dx, int64_t T, int64_t in,
+                                int64_t out) {
+  multiply({T, in, out, false, false, type_, type_, false}, {dy, w, dx});
+}
+
+// The product reads dy anyway: where the library can, it sums the columns in the same pass.
+void CudaOps::linear_weight_grad(const void* dy, const void* x, float* dw, float* dbias, int64_t T,
+                                 int64_t in, int64_t out) {
+  MatmulShape shape{out, in, T, true, false, type_, DataType::kFp32, true, Extra::kNone};
+  if (dbias == nullptr) return multiply(shape, {dy, x, dw});
+  shape.extra = Extra::kRowSums;
+  const Bytes sum_bytes = out * static_cast<Bytes>(sizeof(float));
+  if (sum_bytes > std::min(kRowSumBytes, lane_scratch_bytes()) || !matmul_->can(shape)) {
+    shape.extra = Extra::kNone;
+    multiply(shape, {dy, x, dw});
+    return column_sum(dy, dbias, T, out);
+  }
+  auto* sums = static_cast<float*>(scratch(sum_bytes));
+  multiply(shape, {.a = dy, .b = x, .c = dw, .sums = sums});
+  add_into(dbias, sums, out);
+}
+
+}  // namespace shardwright

@@ -1,0 +1,59 @@
+// Matmul: matrix products on a device, the one kind of work that a library does better. The class
+// is defined over cuBLASLt (cublas_matmul.cc) and as a plain loop on the host
+// (emulation/host_matmul.cc).
+#pragma once
+
+#include <compare>
+#include <functional>
+#include <memory>
+
+#include "executor/cuda/device.h"
+
+namespace shardwright {
+
+// c[m,n] = op(a) op(b), all row-major and dense; op(a) is [m,k]: stored so, or transposed as [k,m];
+// op(b) is [k,n]: stored so, or transposed as [n,k]. Products are summed in fp32.
+struct MatmulShape {
+  enum class Extra {
+    kNone,
+    kBias,     // c += bias[n], of the type of c
+    kRowSums,  // also sums[m] = the sums of op(a)'s rows, fp32
+  };
+  int64_t m, n, k;
+  bool transpose_a, transpose_b;
+  DataType in, out;  // of a and b; of c
+  bool accumulate;   // c += op(a) op(b)
+  Extra extra = Extra::kNone;
+  auto operator<=>(const MatmulShape&) const = default;
+};
+
+struct MatmulOperands {
+  const void *a, *b;
+  void* c;
+  const void* bias = nullptr;  // of kBias
+  float* sums = nullptr;       // of kRowSums
+};
+
+class Matmul {
+ public:
+  // Memory that a product may work in while it runs. More than that helps no product.
+  struct Workspace {
+    void* start;
+    Bytes bytes;
+  };
+  virtual ~Matmul() = default;
+  // Whether the shape's extra can be done in the same pass. Without an extra always true.
+  virtual bool can(const MatmulShape& shape) = 0;
+  // REQUIRES: can(shape), m, n, k > 0.
+  virtual void run(const MatmulShape& shape, const MatmulOperands& operands, Workspace workspace,
+                   Stream stream) = 0;
+  // Times the likely algorithms of every shape seen since the last call and keeps the fastest;
+  // `take` gives memory for operands (null when there is none: the shape keeps what it has), which
+  // `give_back` takes. Waits for the device: outside of steps only.
+  virtual void tune(Workspace workspace, Stream stream, const std::function<void*(Bytes)>& take,
+                    const std::function<void(void*)>& give_back) = 0;
+};
+
+std::unique_ptr<Matmul> make_matmul(Device& device);
+
+}  // namespace shardwright

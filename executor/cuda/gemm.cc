@@ -39,7 +39,7 @@ void CudaOps::tune_products() {
 }
 
 void CudaOps::multiply(const MatmulShape& shape, const MatmulOperands& operands) {
-  if (shape.m == 0 || shape.n == 0) return;
+  if (shape.m == 0 || shape.n == 0 || (shape.k == 0 && shape.accumulate)) return;
   matmul_->run(shape, operands, product_workspace(), stream());
 }
 

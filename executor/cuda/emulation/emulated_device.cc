@@ -307,8 +307,11 @@ Graph EmulatedDevice::end_capture(Stream stream) {
 void EmulatedDevice::run_graph(Graph graph, Stream stream) {
   calls_.push_back({.kind = Kind::kGraph, .stream = state(stream).number});
   const auto* works = &reinterpret_cast<GraphState*>(graph)->works;
-  give(state(stream), {.run = [works] {
-         for (const auto& work : *works) work();
+  give(state(stream), {.run = [this, works] {
+         for (const auto& work : *works) {
+           clock_ns_ += kWorkNs;
+           work();
+         }
        }});
 }
 

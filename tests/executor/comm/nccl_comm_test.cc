@@ -115,7 +115,7 @@ TEST(NcclComm, MovesAndAddsBf16) {
     const auto own = static_cast<uint16_t>(rank.comm->rank());
     Group& group = rank.comm->group({0, 1, 2});
     std::vector<uint16_t> sum(5, narrow(1.5F * static_cast<float>(own + 1))), all(15, 0);
-    rank.device.start_step();
+    rank.device.start_step(false);
     rank.device.begin(0, Lane::kCompute, {});
     group.all_gather(sum.data(), all.data(), 5, DataType::kBf16);
     group.all_reduce(sum.data(), 5, DataType::kBf16, ReduceOp::kSum);
@@ -153,7 +153,7 @@ TEST(NcclComm, MessagesAroundARingOnTwoChannels) {
     for (const int channel : {0, 1}) {
       for (const int message : {0, 1}) out.push_back(value(own, channel, message));
     }
-    rank.device.start_step();
+    rank.device.start_step(false);
     const Lane outward[] = {Lane::kActivationOut, Lane::kGradientOut};
     const Lane inward[] = {Lane::kActivationIn, Lane::kGradientIn};
     int index = 0;
@@ -195,7 +195,7 @@ TEST(NcclComm, StampsLieAroundTheCall) {
     float value = 1;
     const int64_t begun_ns = monotonic_ns();
     if (rank.comm->rank() == 1) std::this_thread::sleep_for(milliseconds(30));
-    rank.device.start_step();
+    rank.device.start_step(false);
     rank.device.begin(0, Lane::kCompute, {});
     const Timing timing = group.all_reduce(&value, 1, ReduceOp::kSum);
     rank.device.end(0);
@@ -240,7 +240,7 @@ TEST(NcclComm, StuckPeerEndsByDeadlineWithTheCallNamed) {
   const auto body = [&](NcclRank& rank) {
     Group& group = rank.comm->group({0, 1});
     std::vector<float> data(6, 1.0F);
-    rank.device.start_step();
+    rank.device.start_step(false);
     for (const int index : {0, 1}) {
       rank.device.begin(index, Lane::kCompute, {});
       if (index == 0 || rank.comm->rank() == 0) group.all_reduce(data.data(), 6, ReduceOp::kSum);
@@ -269,7 +269,7 @@ TEST(NcclComm, StuckMessageNamesItsRoute) {
     rank.comm->connect(std::vector<Route>{{0, 1, 0}, {1, 0, 1}});
     if (rank.comm->rank() == 1) idle_until_a_peer_fails(rank);
     float value = 0;
-    rank.device.start_step();
+    rank.device.start_step(false);
     rank.device.begin(7, Lane::kGradientIn, {});
     rank.comm->receive(&value, 1, 1, 1);
     rank.device.end(7);
@@ -297,7 +297,7 @@ TEST(NcclComm, AsynchronousErrorIsReportedInNcclsWords) {
   const auto body = [&](NcclRank& rank) {
     Group& group = rank.comm->group({0, 1});
     float value = 0;
-    rank.device.start_step();
+    rank.device.start_step(false);
     rank.device.begin(3, Lane::kData, {});
     if (rank.comm->rank() == 1) return;  // its end is what breaks the link in this test
     group.all_reduce(&value, 1, ReduceOp::kSum);
@@ -322,7 +322,7 @@ TEST(NcclComm, RemoteErrorsAndFailedThreadsArePeers) {
     if (rank.comm->rank() == 2) world.break_link(2, NcclStatus::kRemoteError, "");
     float value = 0;
     try {
-      rank.device.start_step();
+      rank.device.start_step(false);
       rank.device.begin(0, Lane::kCompute, {});
       group.all_reduce(&value, 1, ReduceOp::kSum);
       rank.device.end(0);

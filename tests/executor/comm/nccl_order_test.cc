@@ -42,7 +42,7 @@ class DryRun {
   }
 
   void step() {
-    rank_.device.start_step();
+    rank_.device.start_step(false);
     for (int i = 0; i < static_cast<int>(own_.instructions.size()); ++i) {
       const Instruction& next = own_.instructions[i];
       rank_.device.begin(i, next.lane, next.waits);

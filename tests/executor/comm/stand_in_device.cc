@@ -45,7 +45,7 @@ StandInDevice::make() {
   return streams;
 }
 
-bool StandInDevice::start_step() {
+bool StandInDevice::start_step(bool) {
   const std::lock_guard<std::mutex> lock(mutex_);
   finished_.clear();
   stamps_.clear();

@@ -40,12 +40,13 @@ class StandInStream {
 // The lanes of one rank. Instructions are numbered from 0 in every step.
 class StandInDevice final : public Lanes, public StreamSource {
  public:
-  bool start_step() override;
+  bool start_step(bool may_replay) override;
   void finish_step() override;  // polls the watch
   void begin(int index, Lane lane, std::span<const int> after) override;
   void end(int index) override;
   int64_t stamp() override;
   int64_t ns_of(int64_t stamp) const override;
+  bool stamps_are_free() const override { return false; }
 
   void* current_stream() override { return &stream(lane_); }
   int current_instruction() const override { return instruction_; }

@@ -19,6 +19,7 @@ __device__ inline void for_flat(const FlatShape& shape, Body body) {
   const int64_t first = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   const int64_t stride = static_cast<int64_t>(gridDim.x) * blockDim.x;
   const int64_t groups = (shape.n - shape.head) / kFlatGroup;
+#pragma unroll 2
   for (int64_t group = first; group < groups; group += stride) {
     body(shape.head + group * kFlatGroup, std::integral_constant<int, kFlatGroup>{});
   }

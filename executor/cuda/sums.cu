@@ -7,7 +7,7 @@ namespace {
 struct ColumnSums {
   const float* partial;  // [outputs][ranges][cols]
   int64_t ranges, cols;
-  float* out[2];
+  float *first, *second;  // outputs
 };
 
 // Blocks of 32 columns by 32 threads, blockIdx.y is the output: thread y adds ranges y, y + 32,
@@ -29,7 +29,7 @@ __global__ void __launch_bounds__(1024) add_column_sums_kernel(ColumnSums a) {
   if (y > 0 || column >= a.cols) return;
   float total = 0;
   for (int k = 0; k < kWarp; ++k) total += shared[k][x];
-  a.out[blockIdx.y][column] += total;
+  (blockIdx.y == 0 ? a.first : a.second)[column] += total;
 }
 
 __global__ void __launch_bounds__(kSumThreads)
@@ -47,7 +47,7 @@ void add_column_sums(Device& device, Stream stream, const float* partial, int64_
                      int64_t cols, float* first, float* second) {
   const dim3 grid(static_cast<unsigned>(ceil_div(cols, kWarp)), second == nullptr ? 1 : 2);
   launch(device, stream, add_column_sums_kernel, grid, dim3(kWarp, kWarp), 0,
-         ColumnSums{partial, ranges, cols, {first, second}});
+         ColumnSums{partial, ranges, cols, first, second});
 }
 
 void add_total(Device& device, Stream stream, const double* partial, int64_t count, double* sum) {

@@ -93,10 +93,11 @@ __device__ inline void column_pass(const ColumnShape& shape, Body body) {
 
 // --- on the host ---
 
-// Blocks of a column pass: eight for each multiprocessor, of at least 16 rows.
+// Blocks of a column pass: four for each multiprocessor, which run all at once (they need up to 64
+// registers a thread), so that none is left for a second round; of at least 16 rows.
 inline dim3 column_grid(const Device& device, int64_t rows, int64_t cols, int width) {
   const int64_t tiles = ceil_div(cols, int64_t{kWarp} * width);
-  const int64_t ranges = std::max<int64_t>(1, 8 * multiprocessors(device) / tiles);
+  const int64_t ranges = std::max<int64_t>(1, 4 * multiprocessors(device) / tiles);
   return dim3(static_cast<unsigned>(tiles),
               static_cast<unsigned>(std::min(ranges, ceil_div(rows, 16))));
 }
@@ -104,8 +105,8 @@ inline dim3 column_grid(const Device& device, int64_t rows, int64_t cols, int wi
 // What the first stages may fill, within what scratch() has.
 constexpr Bytes kPartialBytes = Bytes{16} << 20;
 
-// Scratch of a column pass with `sums` sums, at most 8 * SMs * 32 * 8 columns * 4 bytes for each
-// (1.1 MB on 132 multiprocessors), or one row where that is more.
+// Scratch of a column pass with `sums` sums, at most 4 * SMs * 32 * 8 columns * 4 bytes for each
+// (0.5 MB on 132 multiprocessors), or one row where that is more.
 inline Bytes partial_bytes(int64_t ranges, int64_t cols, int64_t sums) {
   return ranges * cols * sums * static_cast<Bytes>(sizeof(float));
 }

@@ -29,7 +29,13 @@ __device__ inline void cosine_and_sine(double angle, float* cosine, float* sine)
   constexpr double kQuarter = 1.5707963267948966, kQuarterRest = 6.123233995736766e-17;
   const double quarters = rint(angle * kInvQuarter);
   const auto r = static_cast<float>(fma(quarters, -kQuarterRest, fma(quarters, -kQuarter, angle)));
-  const float c = cosf(r), s = sinf(r);
+  // Taylor's series to r^10 and r^9: their rests are below 2e-9 up to a quarter of pi.
+  const float x = r * r;
+  const float s =
+      r + r * x * (-1.0f / 6 + x * (1.0f / 120 + x * (-1.0f / 5040 + x * (1.0f / 362880))));
+  const float c =
+      1.0f +
+      x * (-0.5f + x * (1.0f / 24 + x * (-1.0f / 720 + x * (1.0f / 40320 - x * (1.0f / 3628800)))));
   const int quadrant = static_cast<int>(quarters) & 3;
   const float along = quadrant % 2 == 0 ? c : s, across = quadrant % 2 == 0 ? s : c;
   *cosine = quadrant == 1 || quadrant == 2 ? -along : along;

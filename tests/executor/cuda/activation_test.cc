@@ -106,7 +106,7 @@ TEST_P(ActivationKernelTest, NoRowsAreNoWork) {
   EXPECT_TRUE(device_.calls().empty());
 }
 
-SW_TEST_BOTH_TYPES(ActivationKernelTest);
+INSTANTIATE_TEST_SUITE_P(Types, ActivationKernelTest, kBothTypes);
 
 }  // namespace
 }  // namespace shardwright::testing

@@ -105,7 +105,7 @@ TEST_P(EmbeddingKernelTest, NoTokensAreNoWork) {
   EXPECT_TRUE(device_.calls().empty());
 }
 
-SW_TEST_BOTH_TYPES(EmbeddingKernelTest);
+INSTANTIATE_TEST_SUITE_P(Types, EmbeddingKernelTest, kBothTypes);
 
 }  // namespace
 }  // namespace shardwright::testing

@@ -1,34 +1,23 @@
-// Shared by the kernel tests: the same call on the emulated device, in fp32 and in bf16, and on the
-// CPU in fp32. Inputs are rounded to the device's compute type first, so that both see the same.
+// Shared by the tests of passes over memory, beside support.h: arrays that start off their
+// boundary, and narrow tolerances, because these kernels round once.
 //
 // Tolerances. fp32: 2e-6 of the element and of the root mean square of the expected array, as
-// tests/executor/cpu/test_support.h has it and for its reasons; both sides err. An output in bf16
-// is rounded once more, by up to half a unit of its last place: 2^-8 of the element (7 bits are
-// stored). Nothing else in a kernel may lose that much, so nothing else is allowed for.
+// tests/executor/cpu/test_support.h has it and for its reasons. An output in bf16 is rounded once
+// more, by up to half a unit of its last place: 2^-8 of the element (7 bits are stored). Nothing
+// else in a kernel may lose that much, so nothing else is allowed for.
 #pragma once
 
-#include <gtest/gtest.h>
-
-#include <cmath>
-#include <cstdint>
 #include <limits>
-#include <memory>
-#include <random>
 #include <string>
 #include <vector>
 
-#include "executor/cpu/cpu_ops.h"
-#include "executor/cuda/bf16.h"
-#include "executor/cuda/cuda_ops.h"
-#include "executor/cuda/emulation/emulated_device.h"
+#include "tests/executor/cuda/support.h"
 
 namespace shardwright::testing {
 
-using Floats = std::vector<float>;
 using Tokens = std::vector<int32_t>;
 
 constexpr double kFp32Error = 2e-6;
-constexpr double kBf16Rounding = 1.0 / 256;
 
 // An output that a kernel must overwrite completely.
 inline Floats poisoned(int64_t elements) {
@@ -53,15 +42,20 @@ inline void expect_near(const Floats& actual, const Floats& expected, DataType t
   }
 }
 
-// Memory of the emulated device. `offset` moves the first element off its 256-byte boundary.
+// Memory of the emulated device, outside of the arena so that every array has guards around it.
+// `offset` moves the first element off its 256-byte boundary.
 class DeviceArray {
  public:
-  DeviceArray(Ops& ops, const Floats& values, DataType type, int64_t offset = 0)
-      : ops_(ops), type_(type), size_(static_cast<int64_t>(values.size())), offset_(offset) {
-    block_ = ops.allocate((size_ + offset) * size_of(type));
+  DeviceArray(Device& device, Ops& ops, const Floats& values, DataType type, int64_t offset = 0)
+      : device_(device),
+        ops_(ops),
+        type_(type),
+        size_(static_cast<int64_t>(values.size())),
+        offset_(offset) {
+    block_ = device.allocate((size_ + offset) * size_of(type));
     if (size_ > 0) write(values);
   }
-  ~DeviceArray() { ops_.free(block_); }
+  ~DeviceArray() { device_.free(block_); }
   DeviceArray(const DeviceArray&) = delete;
   DeviceArray& operator=(const DeviceArray&) = delete;
 
@@ -88,13 +82,14 @@ class DeviceArray {
   }
 
  private:
+  Device& device_;
   Ops& ops_;
   DataType type_;
   int64_t size_, offset_;
   void* block_;
 };
 
-class KernelTest : public ::testing::TestWithParam<DataType> {
+class KernelTest : public CudaOpsTest {
  protected:
   DataType type() const { return GetParam(); }
 
@@ -123,31 +118,19 @@ class KernelTest : public ::testing::TestWithParam<DataType> {
 
   // Of the compute type, and fp32.
   DeviceArray put(const Floats& values, int64_t offset = 0) {
-    return DeviceArray(*cuda_, values, type(), offset);
+    return DeviceArray(device_, *cuda_, values, type(), offset);
   }
   DeviceArray put_fp32(const Floats& values, int64_t offset = 0) {
-    return DeviceArray(*cuda_, values, DataType::kFp32, offset);
+    return DeviceArray(device_, *cuda_, values, DataType::kFp32, offset);
   }
+  // Lives as long as the test.
   const int32_t* put_tokens(const Tokens& tokens) {
-    auto* to = static_cast<int32_t*>(cuda_->allocate(static_cast<Bytes>(tokens.size() * 4)));
-    cuda_->upload(to, tokens.data(), static_cast<Bytes>(tokens.size() * 4));
-    return to;
+    tokens_.push_back(ints(tokens));
+    return Side(true).ints(tokens_.back());
   }
 
-  void TearDown() override { EXPECT_EQ(device_.memory_errors(), ""); }
-
-  EmulatedDevice device_;
-  std::unique_ptr<Ops> cuda_ = make_cuda_ops(device_, 0, GetParam());
-  std::unique_ptr<Ops> cpu_ = make_cpu_ops(0);
-  std::mt19937 generator_{20240607};
+ private:
+  std::vector<Tensor> tokens_;
 };
 
-inline std::string type_name(const ::testing::TestParamInfo<DataType>& info) {
-  return name_of(info.param);
-}
-
 }  // namespace shardwright::testing
-
-#define SW_TEST_BOTH_TYPES(suite)                                                             \
-  INSTANTIATE_TEST_SUITE_P(Types, suite, ::testing::Values(DataType::kFp32, DataType::kBf16), \
-                           type_name)

@@ -114,7 +114,7 @@ TEST_P(LossKernelTest, NoTokensAreNoWork) {
   EXPECT_TRUE(device_.calls().empty());
 }
 
-SW_TEST_BOTH_TYPES(LossKernelTest);
+INSTANTIATE_TEST_SUITE_P(Types, LossKernelTest, kBothTypes);
 
 }  // namespace
 }  // namespace shardwright::testing

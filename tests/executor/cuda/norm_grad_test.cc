@@ -78,7 +78,7 @@ TEST_P(NormGradTest, SameBitsInEveryThreadOrder) {
   for (size_t i = 0; i < 3; ++i) EXPECT_EQ(results[i], results[i + 3]);
 }
 
-SW_TEST_BOTH_TYPES(NormGradTest);
+INSTANTIATE_TEST_SUITE_P(Types, NormGradTest, kBothTypes);
 
 }  // namespace
 }  // namespace shardwright::testing

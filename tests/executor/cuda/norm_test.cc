@@ -137,7 +137,7 @@ TEST_P(NormKernelTest, NoRowsAreNoWork) {
   EXPECT_TRUE(device_.calls().empty());
 }
 
-SW_TEST_BOTH_TYPES(NormKernelTest);
+INSTANTIATE_TEST_SUITE_P(Types, NormKernelTest, kBothTypes);
 
 }  // namespace
 }  // namespace shardwright::testing

@@ -123,7 +123,7 @@ TEST_P(OptimizerKernelTest, NothingIsNoWork) {
   EXPECT_TRUE(device_.calls().empty());
 }
 
-SW_TEST_BOTH_TYPES(OptimizerKernelTest);
+INSTANTIATE_TEST_SUITE_P(Types, OptimizerKernelTest, kBothTypes);
 
 }  // namespace
 }  // namespace shardwright::testing

@@ -60,7 +60,7 @@ TEST_P(RopeKernelTest, NoTokensAreNoWork) {
   EXPECT_TRUE(device_.calls().empty());
 }
 
-SW_TEST_BOTH_TYPES(RopeKernelTest);
+INSTANTIATE_TEST_SUITE_P(Types, RopeKernelTest, kBothTypes);
 
 }  // namespace
 }  // namespace shardwright::testing

@@ -230,7 +230,9 @@ struct QueryTiles {
   static constexpr int kKeys = 32;
   static constexpr int kOwnBytes = kRowBlock * 2 * kDim;
   static constexpr int kTileBytes = kKeys * 2 * kDim;
-  static constexpr int kSharedBytes = 2 * kOwnBytes + kStages * 2 * kTileBytes;
+  static constexpr int kNumbers = 2 * kRowBlock;  // lse (base 2), dots
+  static constexpr int kSharedBytes =
+      2 * kOwnBytes + kStages * 2 * kTileBytes + kNumbers * static_cast<int>(sizeof(float));
 
   // Parts of shared memory. Of a stage: keys, then values.
   __device__ static unsigned char* queries() { return dynamic_shared<unsigned char>(); }
@@ -239,6 +241,9 @@ struct QueryTiles {
     return douts() + kOwnBytes + first_key / kKeys % kStages * 2 * kTileBytes;
   }
   __device__ static unsigned char* values(int first_key) { return keys(first_key) + kTileBytes; }
+  __device__ static float* numbers() {
+    return reinterpret_cast<float*>(keys(0) + kStages * 2 * kTileBytes);
+  }
 };
 
 template <int kDim>
@@ -252,18 +257,25 @@ __device__ inline void start_keys(const HeadRows<const bf16>& head, int first_ke
   cp_async_commit();
 }
 
-// Of one group of rows: sums, and what its rows need of the forward pass.
+// lse and dots of the block's rows, a row to each thread; rows of zeros add nothing.
 template <int kDim>
-struct QueryRows {
-  float dqueries[2][kDim / 8][4];
-  float lse[2][2];  // in base 2
-  float dots[2][2];
-};
+__device__ inline void put_query_numbers(const GradSources& from, const HeadSizes& sizes,
+                                         const QueryPlace& place) {
+  const int thread = static_cast<int>(threadIdx.x);
+  const bool there = place.first + thread < sizes.seq;
+  const int64_t at = row_number(sizes, place.sequence, place.head) + place.first + thread;
+  float* numbers = QueryTiles<kDim>::numbers();
+  numbers[thread] = there ? from.lse[at] * kLog2E : 0.0f;
+  numbers[kRowBlock + thread] = there ? from.dots[at] : 0.0f;
+}
+
+template <int kDim>
+using QuerySums = float[2][kDim / 8][4];
 
 // One tile of keys, on its way already, for row blocks kFirst .. 1; see attend_tile (attention.cu).
 template <int kDim, int kFirst, bool kDiagonal>
 __device__ inline void grad_of_queries(const HeadRows<const bf16>& head, int first_key, int behind,
-                                       const HeadSizes& sizes, QueryRows<kDim>* rows) {
+                                       const HeadSizes& sizes, QuerySums<kDim>& dqueries) {
   using Tiles = QueryTiles<kDim>;
   cp_async_wait<0>();
   __syncthreads();  // the tile is there, and the one before has been read
@@ -282,16 +294,22 @@ __device__ inline void grad_of_queries(const HeadRows<const bf16>& head, int fir
 #pragma unroll
   for (int m = kFirst; m < 2; ++m) {
 #pragma unroll
-    for (int n = 0; n < 4; ++n) {
+    for (int half = 0; half < 2; ++half) {
+      const float* numbers =
+          Tiles::numbers() + group_row + thread % 32 / 4 + m * kBlockStep + half * 8;
+      const float lse = numbers[0], dot = numbers[kRowBlock];
 #pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        const float p = fast_exp2(fmaf(scores[m][n][i], sizes.scale_log2, -rows->lse[m][i / 2]));
-        dscores[m][n][i] = p * (dscores[m][n][i] - rows->dots[m][i / 2]);
+      for (int n = 0; n < 4; ++n) {
+#pragma unroll
+        for (int i = 2 * half; i < 2 * half + 2; ++i) {
+          const float p = fast_exp2(fmaf(scores[m][n][i], sizes.scale_log2, -lse));
+          dscores[m][n][i] = p * (dscores[m][n][i] - dot);
+        }
       }
     }
     to_weights<2>(dscores[m], weights[m]);
   }
-  add_weighted_rows<kDim, kFirst, 2>(rows->dqueries, weights, Tiles::keys(first_key),
+  add_weighted_rows<kDim, kFirst, 2>(dqueries, weights, Tiles::keys(first_key),
                                      fragment_offset<kDim>(0));
 }
 
@@ -303,31 +321,23 @@ __global__ void __launch_bounds__(QueryTiles<kDim>::kThreads, QueryTiles<kDim>::
   const QueryPlace place(sizes);
   const auto keys =
       key_rows(from.qkv, sizes, place.sequence, place.head / (sizes.heads / sizes.kv_heads));
-  const int group_row = static_cast<int>(threadIdx.x) / 32 * 16;
   copy_tile<kRowBlock, kDim, Tiles::kThreads>(
       Tiles::queries(), query_rows(from.qkv, sizes, place.sequence, place.head), place.first);
   copy_tile<kRowBlock, kDim, Tiles::kThreads>(
       Tiles::douts(), out_rows(from.dout, sizes, place.sequence, place.head), place.first);
   start_keys<kDim>(keys, 0, sizes);
-  QueryRows<kDim> rows = {};
-#pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    const int row = place.first + group_row + lane_group() + i / 2 * kBlockStep + i % 2 * 8;
-    if (row >= sizes.seq) continue;  // rows of zeros add nothing
-    const int64_t at = row_number(sizes, place.sequence, place.head) + row;
-    rows.lse[i / 2][i % 2] = from.lse[at] * kLog2E;
-    rows.dots[i / 2][i % 2] = from.dots[at];
-  }
+  put_query_numbers<kDim>(from, sizes, place);
+  QuerySums<kDim> dqueries = {};
 
   int key = 0;
   for (; key < place.first; key += Tiles::kKeys) {
-    grad_of_queries<kDim, 0, false>(keys, key, 0, sizes, &rows);
+    grad_of_queries<kDim, 0, false>(keys, key, 0, sizes, dqueries);
   }
   for (; key < min(place.first + kBlockStep, sizes.seq); key += Tiles::kKeys) {
-    grad_of_queries<kDim, 0, true>(keys, key, key - place.first, sizes, &rows);
+    grad_of_queries<kDim, 0, true>(keys, key, key - place.first, sizes, dqueries);
   }
   for (; key < min(place.first + kRowBlock, sizes.seq); key += Tiles::kKeys) {
-    grad_of_queries<kDim, 1, true>(keys, key, key - place.first, sizes, &rows);
+    grad_of_queries<kDim, 1, true>(keys, key, key - place.first, sizes, dqueries);
   }
   cp_async_wait<0>();
 
@@ -335,7 +345,7 @@ __global__ void __launch_bounds__(QueryTiles<kDim>::kThreads, QueryTiles<kDim>::
 #pragma unroll
   for (int m = 0; m < 2; ++m) {
     put_rows<kDim>(Tiles::queries(), derive_again(threadIdx.x) / 32 * 16 + m * kBlockStep, 0,
-                   rows.dqueries[m], sizes.scale, sizes.scale);
+                   dqueries[m], sizes.scale, sizes.scale);
   }
   __syncthreads();
   store_tile<kDim, Tiles::kThreads>(

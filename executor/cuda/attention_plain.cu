@@ -135,7 +135,8 @@ __global__ void __launch_bounds__(kThreads)
   }
   for (int r = 0; r < kRows; ++r) {
     const float sum = warp_sum(rows.sum[r]);
-    write_row(out_rows(out, sizes, sequence, head), first_row + r, rows.out[r], 1.0f / sum, dim);
+    write_row(out_rows(out, sizes, sequence, head), first_row + r, rows.out[r],
+              __fdividef(1.0f, sum), dim);
     if (lane_index() == 0 && first_row + r < sizes.seq) {
       lse[row_number(sizes, sequence, head) + first_row + r] = rows.max[r] + logf(sum);
     }

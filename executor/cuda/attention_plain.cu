@@ -105,7 +105,7 @@ __device__ inline void exponentials(float (&scores)[kRows], RunningRows* rows) {
 }
 
 template <typename T>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 4)
     plain_attention_kernel(const T* qkv, T* out, float* lse, HeadSizes sizes) {
   const int head = static_cast<int>(blockIdx.x) % sizes.heads;
   const int sequence = static_cast<int>(blockIdx.x) / sizes.heads;
@@ -153,7 +153,7 @@ struct RowSums {
 // With S the scores, P = exp(S - lse) and dS = P (dO V^T - dot): dQ = scale dS K for a block of
 // queries, or dK = scale dS^T Q and dV = P^T dO for a block of keys.
 template <typename T, bool kOfKeys>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 4)
     plain_attention_grad_kernel(const T* qkv, const float* lse, const T* dout, const float* dots,
                                 T* dqkv, HeadSizes sizes) {
   const int heads = kOfKeys ? sizes.kv_heads : sizes.heads;
@@ -216,7 +216,7 @@ __global__ void __launch_bounds__(kThreads)
 
 // Sum over head_dim of dout * out, a warp per row of a head.
 template <typename T>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 4)
     dots_kernel(const T* out, const T* dout, float* dots, HeadSizes sizes, int64_t rows) {
   const int64_t row = int64_t{blockIdx.x} * kWarps + warp_index();  // [batch, seq, heads]
   if (row >= rows) return;

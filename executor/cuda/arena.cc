@@ -10,7 +10,6 @@ namespace {
 
 // Two rows of 16-byte vectors of a warp never share it, and cudaMalloc aligns so too.
 constexpr Bytes kAlignment = 256;
-constexpr Bytes kPieceBytes = Bytes{8} << 20;  // at least, where pieces are taken as needed
 
 void add_uses(const LastUses& more, LastUses* uses) {
   for (size_t lane = 0; lane < uses->size(); ++lane) {
@@ -20,7 +19,8 @@ void add_uses(const LastUses& more, LastUses* uses) {
 
 }  // namespace
 
-Arena::Arena(Device& device, Bytes bytes) : device_(device), fixed_(bytes > 0) {
+Arena::Arena(Device& device, Bytes bytes, Bytes piece_bytes)
+    : device_(device), fixed_(bytes > 0), piece_bytes_(piece_bytes) {
   SW_CHECK_GE(bytes, 0, "bytes of an arena");
   if (fixed_) add_piece(round_up(bytes, kAlignment));
 }
@@ -41,7 +41,7 @@ void* Arena::allocate(Bytes asked, LastUses* uses) {
   const Bytes bytes = round_up(asked, kAlignment);
   auto best = by_size_.lower_bound({bytes, nullptr});
   if (best == by_size_.end() && !fixed_ && !device_.step_open()) {
-    add_piece(std::max(bytes, kPieceBytes));
+    add_piece(std::max(bytes, piece_bytes_));
     best = by_size_.lower_bound({bytes, nullptr});
   }
   if (best == by_size_.end()) {

@@ -25,9 +25,9 @@ using LastUses = std::array<int, static_cast<size_t>(Lane::kCount)>;
 
 class Arena {
  public:
-  // Takes `bytes` from the device now. Without any (0) it takes pieces as they are needed, which
-  // the device allows outside of steps only.
-  Arena(Device& device, Bytes bytes);
+  // Takes `bytes` from the device now. Without any (0) it takes pieces of at least `piece_bytes` as
+  // they are needed, which the device allows outside of steps only.
+  Arena(Device& device, Bytes bytes, Bytes piece_bytes = Bytes{8} << 20);
   ~Arena();
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
@@ -72,7 +72,8 @@ class Arena {
   void erase(Free::iterator stretch);
 
   Device& device_;
-  bool fixed_;
+  const bool fixed_;
+  const Bytes piece_bytes_;
   std::vector<Piece> pieces_;
   Free free_;
   std::set<std::pair<Bytes, std::byte*>> by_size_;

@@ -17,7 +17,7 @@ CudaOps::CudaOps(Device& device, int rank, DataType type, const CudaOptions& opt
       type_(type),
       options_(options),
       lanes_(device, options.graph),
-      arena_(device, options.arena_bytes),
+      arena_(device, options.arena_bytes, options.piece_bytes),
       matmul_(make_matmul(device)),
       host_blocks_(device) {
   SW_CHECK(type == DataType::kFp32 || type == DataType::kBf16,

@@ -12,6 +12,7 @@ struct CudaOptions {
   // Device memory for allocate(), taken at construction; placement rounds every block up to 256
   // bytes. 0: taken piece by piece, outside of steps only.
   Bytes arena_bytes = 0;
+  Bytes piece_bytes = Bytes{8} << 20;  // of such a piece, at least
   // Kernels' own working memory on the compute lane, besides. NVIDIA recommends 32 MiB for
   // cuBLASLt on compute capability 9.0 (cuBLAS documentation, cublasSetWorkspace).
   Bytes scratch_bytes = Bytes{32} << 20;

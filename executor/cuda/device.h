@@ -54,8 +54,11 @@ class Device {
 
   int rank() const { return rank_; }
   virtual const DeviceProperties& properties() const = 0;
+  // Calls of libraries (cuBLAS, NCCL) by this thread are for this device from here on.
+  virtual void make_current() {}
 
-  // Not within a step. Blocks are 256-byte aligned.
+  // Not within a step. Blocks are 256-byte aligned. What frees or destroys never fails: the device
+  // may be broken by then, and has said so.
   void* allocate(Bytes bytes);
   void free(void* block);  // null is ignored
   Stream create_stream();

@@ -58,17 +58,20 @@ void CudaOps::linear_input_grad(const void* dy, const void* w, void* dx, int64_t
 void CudaOps::linear_weight_grad(const void* dy, const void* x, float* dw, float* dbias, int64_t T,
                                  int64_t in, int64_t out) {
   MatmulShape shape{out, in, T, true, false, type_, DataType::kFp32, true, Extra::kNone};
-  if (dbias == nullptr) return multiply(shape, {dy, x, dw});
-  shape.extra = Extra::kRowSums;
+  MatmulOperands operands{dy, x, dw};
   const Bytes sum_bytes = out * static_cast<Bytes>(sizeof(float));
-  if (sum_bytes > std::min(kRowSumBytes, lane_scratch_bytes()) || !matmul_->can(shape)) {
+  if (dbias == nullptr || T == 0) return multiply(shape, operands);
+  if (sum_bytes <= std::min(kRowSumBytes, lane_scratch_bytes())) {
+    operands.sums = static_cast<float*>(scratch(sum_bytes));
+    shape.extra = Extra::kRowSums;
+    if (matmul_->can(shape, operands, product_workspace())) {
+      multiply(shape, operands);
+      return add_into(dbias, operands.sums, out);
+    }
     shape.extra = Extra::kNone;
-    multiply(shape, {dy, x, dw});
-    return column_sum(dy, dbias, T, out);
   }
-  auto* sums = static_cast<float*>(scratch(sum_bytes));
-  multiply(shape, {.a = dy, .b = x, .c = dw, .sums = sums});
-  add_into(dbias, sums, out);
+  multiply(shape, operands);
+  column_sum(dy, dbias, T, out);
 }
 
 }  // namespace shardwright

@@ -42,9 +42,10 @@ class Matmul {
     Bytes bytes;
   };
   virtual ~Matmul() = default;
-  // Whether the shape's extra can be done in the same pass. Without an extra always true.
-  virtual bool can(const MatmulShape& shape) = 0;
-  // REQUIRES: can(shape), m, n, k > 0.
+  // Whether the library can do this, its extra included, in one pass. m, n, k > 0.
+  virtual bool can(const MatmulShape& shape, const MatmulOperands& operands,
+                   Workspace workspace) = 0;
+  // Throws ExecError when it cannot.
   virtual void run(const MatmulShape& shape, const MatmulOperands& operands, Workspace workspace,
                    Stream stream) = 0;
   // Times the likely algorithms of every shape seen since the last call and keeps the fastest;

@@ -43,12 +43,12 @@ class HostMatmul final : public Matmul {
   explicit HostMatmul(EmulatedDevice& device) : device_(device) {}
 
   // As a library may refuse: row sums of odd shapes take the other way.
-  bool can(const MatmulShape& shape) override {
+  bool can(const MatmulShape& shape, const MatmulOperands&, Workspace) override {
     return shape.extra != MatmulShape::Extra::kRowSums || shape.m % 2 == 0;
   }
-  void run(const MatmulShape& shape, const MatmulOperands& operands, Workspace,
+  void run(const MatmulShape& shape, const MatmulOperands& operands, Workspace workspace,
            Stream stream) override {
-    SW_CHECK(can(shape), "an extra that cannot be done in the same pass");
+    SW_CHECK(can(shape, operands, workspace), "an extra that cannot be done in the same pass");
     device_.run_on(stream, "matmul", [shape, operands] { multiply(shape, operands); });
   }
   void tune(Workspace, Stream, const std::function<void*(Bytes)>&,

@@ -28,18 +28,22 @@ TEST_P(GemmTest, InputGrad) {
   expect_same(dx, rounding());
 }
 
+// The host's stand-in for the library sums rows only when their number is even, so that both ways
+// to the gradient of the bias are gone: in the product's pass, and in one of its own.
 TEST_P(GemmTest, WeightGradAddsInFp32) {
-  Tensor dy = typed(random(kT * kOut)), x = typed(random(kT * kIn));
-  for (const bool with_bias : {false, true}) {
-    Tensor dw = floats(random(kOut * kIn)), dbias = floats(random(kOut));
-    const std::vector<double> before = device_values(dbias);
-    both([&](Ops& ops, Side at) {
-      ops.linear_weight_grad(at(dy), at(x), at.floats(dw), with_bias ? at.floats(dbias) : nullptr,
-                             kT, kIn, kOut);
-    });
-    expect_same(dw, kFp32Tolerance, "dw");
-    expect_same(dbias, kFp32Tolerance, "dbias");
-    EXPECT_EQ(device_values(dbias) == before, !with_bias);
+  for (const int64_t out : {kOut, kOut - 1}) {
+    Tensor dy = typed(random(kT * out)), x = typed(random(kT * kIn));
+    for (const bool with_bias : {false, true}) {
+      Tensor dw = floats(random(out * kIn)), dbias = floats(random(out));
+      const std::vector<double> before = device_values(dbias);
+      both([&](Ops& ops, Side at) {
+        ops.linear_weight_grad(at(dy), at(x), at.floats(dw), with_bias ? at.floats(dbias) : nullptr,
+                               kT, kIn, out);
+      });
+      expect_same(dw, kFp32Tolerance, "dw");
+      expect_same(dbias, kFp32Tolerance, "dbias");
+      EXPECT_EQ(device_values(dbias) == before, !with_bias);
+    }
   }
 }
 

@@ -1,5 +1,6 @@
 // Shared by the tests of GPU kernels: the same inputs go to the CPU's Ops in fp32 and to the GPU's
-// Ops on the emulated device, outputs start as NaN on both, and the results are compared.
+// Ops on the emulated device (or on a real one), outputs start as NaN on both, and the results are
+// compared.
 //
 //   class NormTest : public CudaOpsTest {};
 //   TEST_P(NormTest, RmsNorm) {
@@ -32,8 +33,32 @@
 #include "executor/cuda/bf16.h"
 #include "executor/cuda/cuda_ops.h"
 #include "executor/cuda/emulation/emulated_device.h"
+#ifdef SHARDWRIGHT_TEST_ON_GPU
+#include "executor/cuda/cuda_device.h"
+#endif
 
 namespace shardwright::testing {
+
+#ifdef SHARDWRIGHT_TEST_ON_GPU
+// The same tests on a GPU (gpu_main.cc): what only the emulation knows is empty there.
+class TestDevice {
+ public:
+  operator Device&() { return *device_; }  // NOLINT
+  const DeviceProperties& properties() const { return device_->properties(); }
+  void* allocate(Bytes bytes) { return device_->allocate(bytes); }
+  void free(void* block) { device_->free(block); }
+  const std::vector<EmulatedDevice::Call>& calls() const { return none_; }
+  void forget_calls() {}
+  void set_order(emulation::ThreadOrder) {}
+  std::string memory_errors() { return ""; }
+
+ private:
+  std::unique_ptr<Device> device_ = make_cuda_device(0, 0);
+  std::vector<EmulatedDevice::Call> none_;
+};
+#else
+using TestDevice = EmulatedDevice;
+#endif
 
 using Floats = std::vector<float>;
 
@@ -169,10 +194,11 @@ class CudaOpsTest : public ::testing::TestWithParam<DataType> {
 
   void TearDown() override { EXPECT_EQ(device_.memory_errors(), ""); }
 
-  // Little working memory, because the emulation fills it with NaN for every test.
-  static constexpr CudaOptions kSmall{.scratch_bytes = Bytes{4} << 20};
+  // Little working memory, because the emulation fills it with NaN for every test; and a piece of
+  // device memory for every block, so that writing behind one is noticed.
+  static constexpr CudaOptions kSmall{.piece_bytes = 0, .scratch_bytes = Bytes{4} << 20};
 
-  EmulatedDevice device_;
+  TestDevice device_;
   std::unique_ptr<Ops> cpu_ = make_cpu_ops(0);
   std::unique_ptr<Ops> cuda_ = make_cuda_ops(device_, 0, GetParam(), kSmall);
   std::mt19937 generator_{20240607};
@@ -188,6 +214,9 @@ class CudaOpsTest : public ::testing::TestWithParam<DataType> {
         std::make_shared<std::vector<std::byte>>(static_cast<size_t>(bytes), std::byte{0xff});
     out.device = std::shared_ptr<void>(device_.allocate(elements * out.device_element_bytes()),
                                        [this](void* block) { device_.free(block); });
+    const std::vector<std::byte> nan(static_cast<size_t>(elements * out.device_element_bytes()),
+                                     std::byte{0xff});
+    copy_in(out, nan.data());
     return out;
   }
   void copy_in(const Tensor& t, const void* from) {

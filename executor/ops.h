@@ -50,7 +50,8 @@ class Ops {
 
   // Device memory, 64-byte aligned, contents undefined; null for 0 bytes is allowed on devices.
   // Counted: live and peak are of this Ops object alone. Freed blocks are kept for reuse (not
-  // counted as live). Who reuses a block on another lane waits for the instruction that freed it.
+  // counted as live); what is given to a lane with a reused block starts when the instruction that
+  // freed it has finished.
   virtual void* allocate(Bytes bytes) = 0;
   virtual void free(void* block) = 0;
   virtual Bytes live_bytes() const = 0;

@@ -1,4 +1,5 @@
 #include <iostream>
+#include <map>
 
 #include "tools/cli.h"
 #include "tools/run_command.h"
@@ -30,6 +31,18 @@ void add_run(CLI::App& app, const std::vector<std::string>& command_line, Action
       ->capture_default_str();
   sub->add_option("--seed", s.init.seed, "Of initial weights and data order")
       ->capture_default_str();
+  const std::map<std::string, RunDevice> devices = {{"cpu", RunDevice::kCpu},
+                                                    {"cuda", RunDevice::kCuda}};
+  sub->add_option("--device", a->device, "Where ranks compute: cpu (the default) or cuda")
+      ->transform(CLI::CheckedTransformer(devices).description("{cpu,cuda}"));
+  sub->add_option(
+         "--gpu-comm", a->gpu_comm,
+         "How GPUs talk: nccl, staged (through host memory, any number of ranks on a GPU),\n"
+         "or auto: nccl when every rank has a GPU of its own")
+      ->check(CLI::IsMember({"auto", "nccl", "staged"}))
+      ->capture_default_str();
+  sub->add_flag("--cuda-graph", a->cuda_graph,
+                "Repeat recorded steps as a CUDA graph (not proven on a GPU yet)");
   sub->add_option("--ranks-as", a->ranks_as, "threads of this process, or processes under mpirun")
       ->check(CLI::IsMember({"threads", "processes"}))
       ->capture_default_str();

@@ -1,68 +1,19 @@
 #include "tools/profile_command.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <ostream>
-#include <system_error>
 
 #include "costmodel/pricer.h"
-#include "executor/exec_error.h"
+#include "tools/exit_codes.h"
+#include "tools/profile_output.h"
 
 namespace shardwright {
 namespace {
 
-constexpr int kExitFailed = 1, kExitBadInput = 2;
-constexpr size_t kProgressWidth = 60;
 constexpr size_t kTextWidth = 90;  // of names, within 100 columns
-
-int report(const Error& error, std::ostream& err) {
-  err << printable(error.line(), 4000) << "\n";
-  return kExitBadInput;
-}
-
-// Writes and removes a file beside `path`, so that a minute of measuring is not lost at its end.
-std::optional<Error> check_writable(const std::string& path) {
-  std::error_code ignored;
-  if (std::filesystem::is_directory(path, ignored)) {
-    return Error{path, "", "a folder", "a file to write"};
-  }
-  const std::string probe = path + ".probe";
-  if (auto error = write_file_atomically(probe, "")) {
-    error->file = path;
-    return error;
-  }
-  std::filesystem::remove(probe, ignored);
-  return std::nullopt;
-}
-
-// Fails where the file itself would: the check of the path says why.
-void make_default_folder(const std::string& path) {
-  std::error_code ignored;
-  std::filesystem::create_directories(std::filesystem::path(path).parent_path(), ignored);
-}
-
-// One line that is written over; wiped at the end.
-class ProgressLine {
- public:
-  explicit ProgressLine(std::ostream& err) : err_(err) {}
-  void show(std::string text) {
-    text.resize(kProgressWidth, ' ');
-    err_ << "\r" << text << std::flush;
-    shown_ = true;
-  }
-  void wipe() {
-    if (shown_) err_ << "\r" << std::string(kProgressWidth, ' ') << "\r" << std::flush;
-  }
-
- private:
-  std::ostream& err_;
-  bool shown_ = false;
-};
 
 struct Summary {
   std::string path, device;
@@ -173,34 +124,24 @@ Json to_json(const Summary& summary, const std::vector<ActiveRow>& rows) {
 int run_profile(const ProfileOptions& options, const std::string& out_path, bool json,
                 std::ostream& out, std::ostream& err) {
   const std::string path = out_path.empty() ? default_machine_path() : out_path;
-  if (out_path.empty()) make_default_folder(path);
-  if (auto error = check_writable(path)) return report(*error, err);
-  ProgressLine line(err);
-  ProfileOptions settings = options;
-  if (!settings.progress && isatty(STDERR_FILENO) != 0) {
-    settings.progress = [&line](const std::string& text) { line.show(text); };
-  }
   const int64_t begin_ns = monotonic_ns();
-  Result<ClusterSpec> cluster = Error{};
-  try {
-    cluster = profile_machine(settings);
-  } catch (const ExecError& error) {
-    line.wipe();
-    err << "profile: " << printable(error.what(), 4000) << "\n";
-    return kExitFailed;
-  }
-  line.wipe();
-  if (!cluster) return report(cluster.error(), err);
-  if (auto error = write_file_atomically(path, to_json(*cluster).dump(2) + "\n")) {
-    return report(*error, err);
-  }
-  const Summary summary = summarise(*cluster, path, to_seconds(monotonic_ns() - begin_ns));
+  ClusterSpec cluster;
+  const auto measure = [&](const ProfileOptions& settings) -> std::optional<Error> {
+    auto measured = profile_machine(settings);
+    if (!measured) return measured.error();
+    cluster = std::move(measured).value();
+    return std::nullopt;
+  };
+  const int code = measure_to_file(
+      {path, out_path.empty()}, options, measure, [&] { return to_json(cluster); }, err);
+  if (code != kExitOk) return code;
+  const Summary summary = summarise(cluster, path, to_seconds(monotonic_ns() - begin_ns));
   if (json) {
-    out << to_json(summary, active_rows(*cluster)).dump(2) << "\n";
+    out << to_json(summary, active_rows(cluster)).dump(2) << "\n";
   } else {
-    print(summary, active_rows(*cluster), out);
+    print(summary, active_rows(cluster), out);
   }
-  return 0;
+  return kExitOk;
 }
 
 }  // namespace shardwright

@@ -6,10 +6,12 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "executor/comm/device_sharing.h"
 #include "executor/comm/launch.h"
 #include "executor/comm/mpi_comm.h"
 #include "executor/comm/thread_comm.h"
 #include "executor/cpu/cpu_ops.h"
+#include "executor/cuda/backend.h"
 #include "executor/exec_error.h"
 #include "executor/profile/machine_info.h"
 #include "executor/run/session.h"
@@ -20,14 +22,24 @@ namespace shardwright {
 namespace {
 
 // A plan is for the machine that it was made for: its prediction means nothing elsewhere.
-std::optional<Error> check_machine(const RunArguments& arguments, const LoadedPlan& loaded) {
-  if (arguments.any_machine) return std::nullopt;
+std::optional<Error> check_device(const RunArguments& arguments, const LoadedPlan& loaded,
+                                  const std::string& here) {
   const std::string& device = loaded.cluster.device_of(0).name;
-  const std::string here = core_name(read_machine_info().cpu_model);
-  if (device != here) {
-    return Error{arguments.plan, "cluster", "a plan for " + device,
-                 "one for " + here + ", this machine (--any-machine runs it all the same)"};
+  if (device == here) return std::nullopt;
+  return Error{arguments.plan, "cluster", "a plan for " + device,
+               "one for " + here + ", this machine (--any-machine runs it all the same)"};
+}
+
+std::optional<Error> check_machine(const RunArguments& arguments, const LoadedPlan& loaded) {
+  if (arguments.device == RunDevice::kCuda) {
+    const auto gpus = find_gpus();
+    if (!gpus) return gpus.error();
+    if (arguments.any_machine) return std::nullopt;
+    return check_device(arguments, loaded, gpus->front().device);
   }
+  if (arguments.any_machine) return std::nullopt;
+  const std::string here = core_name(read_machine_info().cpu_model);
+  if (auto error = check_device(arguments, loaded, here)) return error;
   const int64_t cores = static_cast<int64_t>(std::thread::hardware_concurrency());
   const int64_t ranks = loaded.plan.ranks();
   if (ranks > cores && arguments.hostfile.empty() && !inside_mpi_launch()) {
@@ -97,23 +109,65 @@ SessionRequest request_of(const RunArguments& arguments, const LoadedPlan& loade
   request.out = arguments.out;
   request.options = arguments.options;
   request.options.settings.optimizer = loaded.plan.optimizer;
+  request.device = arguments.device;
   request.deadline = std::chrono::nanoseconds(static_cast<int64_t>(arguments.deadline_s * 1e9));
   return request;
 }
 
+// How the ranks of a run compute and talk, and what that is called.
+class RankSetup {
+ public:
+  // `bootstrap`: "threads" or "mpi".
+  RankSetup(const RunArguments& arguments, const SessionRequest& request, std::string bootstrap)
+      : request_(request), name_(std::move(bootstrap)) {
+    if (request.device != RunDevice::kCuda) return;
+    gpus_ = static_cast<int>(find_gpus()->size());
+    gpu_.type = request.plan.precision;
+    gpu_.graph = arguments.cuda_graph;
+    gpu_.deadline = request.deadline;
+    parse_gpu_comm(arguments.gpu_comm, &gpu_.comm);
+    name_ = "cuda, " + arguments.gpu_comm + " over " + name_;
+  }
+
+  const char* name() const { return name_.c_str(); }
+
+  // One rank, which talks over `host` or uses it to find the others; `local` counts on this host.
+  void run_rank(Communicator& host, int local, Bytes peak_bytes, const RankBody& body) const {
+    if (request_.device == RunDevice::kCpu) {
+      const std::unique_ptr<Ops> ops = make_cpu_ops(host.rank());
+      return body(host, *ops);
+    }
+    GpuRankOptions options = gpu_;
+    options.gpu = device_for(local, gpus_);
+    // Blocks are rounded up to 256 bytes and leave gaps between them.
+    options.arena_bytes = peak_bytes + peak_bytes / 16 + (Bytes{64} << 20);
+    const std::unique_ptr<GpuRank> rank = make_gpu_rank(host, options);
+    body(rank->comm(), rank->ops());
+  }
+
+ private:
+  const SessionRequest& request_;
+  std::string name_;
+  int gpus_ = 0;
+  GpuRankOptions gpu_;
+};
+
 int run_threads(const RunArguments& arguments, const SessionRequest& request, std::ostream& out,
                 std::ostream& err) {
   const Printer printer(arguments, request.plan, out);
-  const auto start = [&](const std::function<void(Communicator&)>& body) {
-    run_ranks(static_cast<int>(request.plan.ranks()), request.deadline, body);
+  const RankSetup setup(arguments, request, "threads");
+  const auto start = [&](const std::vector<Bytes>& peaks, const RankBody& body) {
+    run_ranks(static_cast<int>(request.plan.ranks()), request.deadline, [&](Communicator& host) {
+      setup.run_rank(host, host.rank(), peaks[host.rank()], body);
+    });
   };
-  const auto session = run_session(request, "threads", true, start, make_cpu_ops,
+  const auto session = run_session(request, setup.name(), true, start,
                                    [&](const StepMetrics& m) { printer.step(m); });
   if (!session) {
     err << session.error().line() << "\n";
     return kExitBadInput;
   }
-  printer.report(*session, "threads");
+  printer.report(*session, setup.name());
   return kExitOk;
 }
 
@@ -132,15 +186,16 @@ int run_joined(const RunArguments& arguments, const SessionRequest& request, std
     return kExitBadInput;
   }
   const Printer printer(arguments, request.plan, out);
-  const auto start = [&](const std::function<void(Communicator&)>& body) {
-    const auto comm = make_mpi_communicator(mpi, request.deadline);
-    body(*comm);
+  const RankSetup setup(arguments, request, "mpi");
+  const auto start = [&](const std::vector<Bytes>& peaks, const RankBody& body) {
+    const auto host = make_mpi_communicator(mpi, request.deadline);
+    setup.run_rank(*host, local_rank().value_or(mpi.rank()), peaks[host->rank()], body);
   };
   try {
-    const auto session = run_session(request, "mpi", first, start, make_cpu_ops,
+    const auto session = run_session(request, setup.name(), first, start,
                                      [&](const StepMetrics& m) { printer.step(m); });
     if (session) {
-      if (first) printer.report(*session, "mpi");
+      if (first) printer.report(*session, setup.name());
       return kExitOk;
     }
     if (first) err << session.error().line() << std::endl;

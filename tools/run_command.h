@@ -13,6 +13,9 @@ struct RunArguments {
   std::string plan, data, out;
   std::string ranks_as = "threads";  // or "processes": starts mpirun
   std::string hostfile;
+  RunDevice device = RunDevice::kCpu;
+  std::string gpu_comm = "auto";  // "nccl", "staged"; auto: NCCL when every rank has its own GPU
+  bool cuda_graph = false;
   std::vector<std::string> command_line;  // argv, to be called again by mpirun
   TrainOptions options;
   double deadline_s = 120;

@@ -82,6 +82,7 @@ void CudaDevice::read_properties() {
   cudaDeviceProp all{};
   SW_CUDA(cudaGetDeviceProperties, &all, index_);
   properties_.name = all.name;
+  std::copy_n(all.uuid.bytes, properties_.uuid.size(), properties_.uuid.begin());
   properties_.memory_bytes = static_cast<Bytes>(all.totalGlobalMem);
   properties_.sm_count = attribute(cudaDevAttrMultiProcessorCount);
   properties_.major = attribute(cudaDevAttrComputeCapabilityMajor);

@@ -27,12 +27,13 @@ using Graph = struct GraphTag*;
 
 struct DeviceProperties {
   std::string name;
-  int sm_count = 0;              // streaming multiprocessors
-  int major = 0, minor = 0;      // compute capability
-  int64_t clock_khz = 0;         // of the SMs, at most
-  Bytes memory_bytes = 0;        // of the device
-  Bytes shared_block_bytes = 0;  // shared memory that one block may ask for
-  std::string driver, runtime;   // versions, "13.0"
+  int sm_count = 0;                      // streaming multiprocessors
+  int major = 0, minor = 0;              // compute capability
+  int64_t clock_khz = 0;                 // of the SMs, at most
+  Bytes memory_bytes = 0;                // of the device
+  Bytes shared_block_bytes = 0;          // shared memory that one block may ask for
+  std::string driver, runtime;           // versions, "13.0"
+  std::array<unsigned char, 16> uuid{};  // names the device in all the world
 };
 
 // One kernel launch. `arguments` point to the values, in the kernel's order.

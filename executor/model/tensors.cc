@@ -22,12 +22,6 @@ void* SavedSet::find(Saved name, int64_t layer) const {
   return nullptr;
 }
 
-std::vector<void*> SavedSet::blocks() const {
-  std::vector<void*> blocks;
-  for (const Entry& entry : entries_) blocks.push_back(entry.data);
-  return blocks;
-}
-
 ScratchSet::ScratchSet(Ops& ops, const ModelSpec& model, const ChunkShape& chunk) : ops_(ops) {
   for (const ScratchTensor& tensor : scratch_tensors(model, chunk)) {
     blocks_[static_cast<size_t>(tensor.name)] = ops.allocate(tensor.bytes);

@@ -19,8 +19,6 @@ class SavedSet {
   SavedSet& operator=(const SavedSet&) = delete;
   // Null when the set has no such tensor. `layer` is -1 for the head's.
   void* find(Saved name, int64_t layer) const;
-  // All blocks, for who must know when they may be reused.
-  std::vector<void*> blocks() const;
 
  private:
   struct Entry {

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "costmodel/check.h"
+#include "executor/comm/routes.h"
 #include "executor/exec_error.h"
 
 namespace shardwright {
@@ -61,10 +62,12 @@ void Interpreter::make_groups() {
     groups_[static_cast<int>(g)] = &comm_.group(program_.groups[g].members());
   }
   const int tp = program_.chunks.front().tp;
-  if (tp == 1) return;
-  std::vector<int> members(tp);
-  for (int i = 0; i < tp; ++i) members[i] = rank_.rank - rank_.tp + i;
-  tp_ = &comm_.group(members);
+  if (tp > 1) {
+    std::vector<int> members(tp);
+    for (int i = 0; i < tp; ++i) members[i] = rank_.rank - rank_.tp + i;
+    tp_ = &comm_.group(members);
+  }
+  comm_.connect(routes_of(rank_));
 }
 
 void Interpreter::make_chunks() {
@@ -85,7 +88,6 @@ StepResult Interpreter::run_step(int64_t step, bool detail) {
   step_ = step;
   detail_ = detail;
   finished_.assign(rank_.instructions.size(), false);
-  freed_by_.clear();
   set_scalars();
   const int count = static_cast<int>(rank_.instructions.size());
   if (ops_.lanes().start_step(!detail)) {
@@ -107,11 +109,12 @@ void Interpreter::issue(int index) {
     SW_CHECK(finished_[before], label_of(next) << " is ready before instruction " << before);
   }
   const Effects effects = effects_of(program_, next);
-  for (const Buffer& buffer : effects.allocates) allocate(buffer);
-  note_peak(index);
   stamps_[index].steps.clear();
   try {
-    ops_.lanes().begin(index, next.lane, lane_waits(index, effects));
+    // First: where memory comes from depends on the lane that it is for.
+    ops_.lanes().begin(index, next.lane, next.waits);
+    for (const Buffer& buffer : effects.allocates) allocate(buffer);
+    note_peak(index);
     perform(next, &stamps_[index]);
     ops_.lanes().end(index);
   } catch (const PeerFailed&) {
@@ -119,27 +122,8 @@ void Interpreter::issue(int index) {
   } catch (const ExecError& error) {
     throw error.inside(label_of(next));
   }
-  for (const Buffer& buffer : effects.frees) release(buffer, index);
+  for (const Buffer& buffer : effects.frees) release(buffer);
   finished_[index] = true;
-}
-
-// What the program says, and the instructions that freed the memory which this one has just been
-// given: on another lane they may still be at work on it.
-std::vector<int> Interpreter::lane_waits(int index, const Effects& effects) const {
-  std::vector<int> waits = rank_.instructions[index].waits;
-  for (const Buffer& buffer : effects.allocates) {
-    for (void* block : live_.at(buffer).blocks()) {
-      const auto freed = freed_by_.find(block);
-      if (freed != freed_by_.end()) waits.push_back(freed->second);
-    }
-  }
-  std::sort(waits.begin(), waits.end());
-  waits.erase(std::unique(waits.begin(), waits.end()), waits.end());
-  return waits;
-}
-
-std::vector<void*> Interpreter::Live::blocks() const {
-  return saved ? saved->blocks() : std::vector<void*>{block};
 }
 
 void Interpreter::allocate(const Buffer& buffer) {
@@ -152,10 +136,9 @@ void Interpreter::allocate(const Buffer& buffer) {
   }
 }
 
-void Interpreter::release(const Buffer& buffer, int index) {
+void Interpreter::release(const Buffer& buffer) {
   const auto found = live_.find(buffer);
   SW_CHECK(found != live_.end(), "frees " << label_of(buffer) << ", which is not there");
-  for (void* block : found->second.blocks()) freed_by_[block] = index;
   if (found->second.block != nullptr) ops_.free(found->second.block);
   live_.erase(found);
 }

@@ -3,15 +3,13 @@
 //
 // It has one routine per opcode and no order of its own: the list is the order, the readiness rule
 // is checked, buffers come and go as effects_of() says, and compute instructions perform exactly
-// the steps of their list. On a device the calls of a step are given to lanes and run later; memory
-// that an instruction frees is reused on another lane only after that instruction.
+// the steps of their list. On a device the calls of a step are given to lanes and run later.
 #pragma once
 
 #include <cstddef>
 #include <functional>
 #include <map>
 #include <memory>
-#include <unordered_map>
 #include <vector>
 
 #include "executor/comm/communicator.h"
@@ -67,7 +65,6 @@ class Interpreter {
   struct Live {
     void* block = nullptr;
     std::unique_ptr<SavedSet> saved;
-    std::vector<void*> blocks() const;
   };
   // Stamps of the lanes: of an instruction and of its Steps.
   struct Stamps {
@@ -82,9 +79,8 @@ class Interpreter {
   void make_chunks();
   void make_groups();
   void issue(int index);
-  std::vector<int> lane_waits(int index, const Effects& effects) const;
   void allocate(const Buffer& buffer);
-  void release(const Buffer& buffer, int index);
+  void release(const Buffer& buffer);
   void note_peak(int index);
   void* block_of(BufferKind kind, const Instruction& next);
   MicrobatchView view_of(const Instruction& next);
@@ -114,7 +110,6 @@ class Interpreter {
   std::map<int, Group*> groups_;  // by Program's group index
   Group* tp_ = nullptr;
   std::map<Buffer, Live> live_;
-  std::unordered_map<void*, int> freed_by_;               // this step: block -> instruction
   std::map<std::pair<int, int>, int32_t*> samples_host_;  // by chunk and microbatch
   std::byte* state_ = nullptr;           // device, kStepStateBytes: sums_, then scalars_
   double* sums_ = nullptr;               // device, [kSums]

@@ -18,8 +18,7 @@ void require_written(const std::optional<Error>& error) {
 }  // namespace
 
 Result<SessionReport> run_session(const SessionRequest& request, const char* backend, bool writes,
-                                  const RankStarter& start, const OpsMaker& make_ops,
-                                  const StepDone& done) {
+                                  const RankStarter& start, const StepDone& done) {
   const Plan& plan = request.plan;
   if (auto error = check_executable(request.model, plan.seq, plan.precision, request.device)) {
     return *error;
@@ -48,9 +47,8 @@ Result<SessionReport> run_session(const SessionRequest& request, const char* bac
     if (done) done(metrics);
   };
   SessionReport session;
-  start([&](Communicator& comm) {
-    const std::unique_ptr<Ops> ops = make_ops(comm.rank());
-    TrainResult result = train_rank(request.model, program, steps, *ops, comm, request.options,
+  start(report.peak_bytes, [&](Communicator& comm, Ops& ops) {
+    TrainResult result = train_rank(request.model, program, steps, ops, comm, request.options,
                                     samples, write_and_tell);
     if (comm.rank() == 0) session.result = std::move(result);
   });

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "executor/run/run_folder.h"
 #include "executor/run/trainer.h"
@@ -30,16 +31,16 @@ struct SessionReport {
   double tokens_per_s = 0;  // from the median step
 };
 
-// Starts all ranks of a session and calls the body on each; throws what failed. Given by the
-// caller, so that this file knows neither threads nor MPI.
-using RankStarter = std::function<void(const std::function<void(Communicator&)>&)>;
-using OpsMaker = std::function<std::unique_ptr<Ops>(int rank)>;
+// Starts all ranks of a session and calls the body on each, with its communicator and kernels;
+// throws what failed. Given by the caller, so that this file knows neither threads nor MPI nor
+// devices. `peak_bytes`: what the Program says that each rank will hold at once.
+using RankBody = std::function<void(Communicator&, Ops&)>;
+using RankStarter = std::function<void(const std::vector<Bytes>& peak_bytes, const RankBody&)>;
 
 // Everything that can be refused is refused before a rank starts and before the folder is made: the
 // model, the data, a program that does not verify. `writes`: this process holds rank 0 and owns the
 // folder. Throws ExecError when a rank fails while running.
 Result<SessionReport> run_session(const SessionRequest& request, const char* backend, bool writes,
-                                  const RankStarter& start, const OpsMaker& make_ops,
-                                  const StepDone& done);
+                                  const RankStarter& start, const StepDone& done);
 
 }  // namespace shardwright

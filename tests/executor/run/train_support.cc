@@ -35,11 +35,15 @@ Json config_of(const std::string& kind, bool tied) {
 }
 
 // Copies a rank's parts to their places in the whole tensors.
-void collect(const Interpreter& interpreter, const Program& program, WholeWeights* whole) {
+void collect(const Interpreter& interpreter, Ops& ops, const Program& program,
+             WholeWeights* whole) {
   for (int chunk = 0; chunk < static_cast<int>(program.chunks.size()); ++chunk) {
     if (interpreter.rank_program().stage != chunk) continue;
     const Weights& weights = interpreter.weights(chunk);
-    const float* at = weights.values();
+    std::vector<float> values(static_cast<size_t>(weights.size()));
+    ops.download(values.data(), weights.values(),
+                 weights.size() * static_cast<Bytes>(sizeof(float)));
+    const float* at = values.data();
     for (const ParameterTensor& tensor : weights.tensors()) {
       for (const ParameterPart& part : tensor.parts) {
         const std::string name = part.tied_copy ? part.name + " (copy)" : part.name;
@@ -91,7 +95,7 @@ void formula_sample(int64_t vocab, int64_t seq, int64_t number, int32_t* tokens,
 }
 
 TestRun train(const ModelSpec& model, const Plan& plan, const TrainOptions& options,
-              SampleSource samples, bool overlap_lanes) {
+              SampleSource samples, bool overlap_lanes, RankMaker make_rank) {
   if (!samples) {
     samples = [&](int64_t number, int32_t* tokens, int32_t* targets) {
       formula_sample(model.vocab, plan.seq, number, tokens, targets);
@@ -100,17 +104,24 @@ TestRun train(const ModelSpec& model, const Plan& plan, const TrainOptions& opti
   TestRun run;
   run.program = compile(model, plan, {.overlap = overlap_lanes});
   const StepTable steps(model, run.program, plan.optimizer);
+  if (!make_rank) {
+    make_rank = [](Communicator& host, const auto& body) {
+      const std::unique_ptr<Ops> ops = make_cpu_ops(host.rank());
+      body(host, *ops);
+    };
+  }
   std::mutex mutex;
-  run_ranks(static_cast<int>(plan.ranks()), std::chrono::seconds(60), [&](Communicator& comm) {
-    const std::unique_ptr<Ops> ops = make_cpu_ops(comm.rank());
+  const auto body = [&](Communicator& comm, Ops& ops) {
     const auto at_end = [&](const Interpreter& interpreter) {
       const std::lock_guard<std::mutex> lock(mutex);
-      collect(interpreter, run.program, &run.weights);
+      collect(interpreter, ops, run.program, &run.weights);
     };
     TrainResult result =
-        train_rank(model, run.program, steps, *ops, comm, options, samples, {}, at_end);
+        train_rank(model, run.program, steps, ops, comm, options, samples, {}, at_end);
     if (comm.rank() == 0) run.result = std::move(result);
-  });
+  };
+  run_ranks(static_cast<int>(plan.ranks()), std::chrono::seconds(60),
+            [&](Communicator& host) { make_rank(host, body); });
   return run;
 }
 

@@ -1,6 +1,7 @@
 // Small models, random legal plans and a run in one process, shared by the tests of the executor.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <random>
 #include <string>
@@ -31,9 +32,14 @@ struct TestRun {
 // Tokens by a formula of (sample, place), so that every plan sees the same.
 void formula_sample(int64_t vocab, int64_t seq, int64_t number, int32_t* tokens, int32_t* targets);
 
+// Gives a rank of the test its kernels and its communicator, and calls the body; the default is a
+// CPU rank on the host communicator.
+using RankMaker =
+    std::function<void(Communicator& host, const std::function<void(Communicator&, Ops&)>& body)>;
+
 // Trains on ranks that are threads. `samples` may be empty: formula_sample then.
 TestRun train(const ModelSpec& model, const Plan& plan, const TrainOptions& options,
-              SampleSource samples = {}, bool overlap_lanes = false);
+              SampleSource samples = {}, bool overlap_lanes = false, RankMaker make_rank = {});
 
 // Largest |a - b| / (|b| + floor) over all tensors; names the worst one in `where`.
 double largest_difference(const WholeWeights& a, const WholeWeights& b, double floor,

@@ -1,0 +1,93 @@
+// Training on the emulated device against CPU ranks: the same model code, program and interpreter,
+// with everything that a device changes: streams, events, the arena, master weights, staging.
+#include <gtest/gtest.h>
+
+#include <array>
+
+#include "executor/comm/staged_comm.h"
+#include "executor/cuda/cuda_ops.h"
+#include "executor/cuda/emulation/emulated_device.h"
+#include "planner/program/verify.h"
+#include "tests/executor/run/train_support.h"
+
+namespace shardwright {
+namespace {
+
+constexpr int64_t kSeq = 16;
+
+TrainOptions options() {
+  TrainOptions out;
+  out.steps = 3;
+  out.settings.lr = 3e-3f;
+  return out;
+}
+
+// A rank on a device of its own, which talks through host memory.
+RankMaker on_device(DataType type) {
+  return [type](Communicator& host, const auto& body) {
+    EmulatedDevice device(host.rank());
+    CudaOptions settings;
+    settings.arena_bytes = Bytes{4} << 20;
+    settings.scratch_bytes = Bytes{4} << 20;
+    const auto ops = make_cuda_ops(device, host.rank(), type, settings);
+    const auto comm = make_staged_communicator(host, *ops);
+    body(*comm, *ops);
+    EXPECT_EQ(device.memory_errors(), "");
+  };
+}
+
+void expect_close_losses(const TestRun& a, const TestRun& b, double tolerance) {
+  ASSERT_EQ(a.result.metrics.size(), b.result.metrics.size());
+  for (size_t i = 0; i < a.result.metrics.size(); ++i) {
+    EXPECT_NEAR(a.result.metrics[i].loss, b.result.metrics[i].loss, tolerance) << "step " << i;
+    EXPECT_NEAR(a.result.metrics[i].grad_norm, b.result.metrics[i].grad_norm,
+                tolerance * (1 + b.result.metrics[i].grad_norm))
+        << "step " << i;
+  }
+}
+
+class TrainOnDevice : public testing::TestWithParam<const char*> {};
+
+// Only the order of sums differs. AdamW divides by the root of squares, so that a gradient near
+// zero moves its weight by up to the learning rate either way: weights are compared at 1 % of what
+// three steps can move them.
+TEST_P(TrainOnDevice, Fp32EqualsTheCpu) {
+  const ModelSpec model = small_model(GetParam(), true);
+  const Plan plan = make_plan(model, 1, 1, 1, 2, 4, kSeq);
+  const TestRun cpu = train(model, plan, options());
+  const TestRun gpu = train(model, plan, options(), {}, true, on_device(DataType::kFp32));
+  expect_close_losses(gpu, cpu, 2e-5);
+  // Of one rank only: every emulated device has a clock of its own.
+  EXPECT_TRUE(check_order(gpu.program, Readiness(gpu.program), gpu.result.measured).empty());
+  std::string where;
+  EXPECT_LE(largest_difference(gpu.weights, cpu.weights, 1.0, &where), 1e-4) << where;
+}
+
+// Every stored value has 8 bits: relative errors of 2^-9 in a loss near ln(50) = 3.9.
+TEST_P(TrainOnDevice, Bf16FollowsTheCpu) {
+  const ModelSpec model = small_model(GetParam(), false);
+  Plan plan = make_plan(model, 1, 1, 1, 2, 4, kSeq);
+  const TestRun cpu = train(model, plan, options());
+  plan.precision = DataType::kBf16;
+  const TestRun gpu = train(model, plan, options(), {}, true, on_device(DataType::kBf16));
+  expect_close_losses(gpu, cpu, 0.03);
+  // What the arena counted is what the Program says.
+  EXPECT_EQ(gpu.result.measured.ranks.front().peak_bytes, verify(gpu.program).peak_bytes.front());
+}
+
+// Two ranks along every axis, through host memory, equal one rank.
+TEST_P(TrainOnDevice, TwoStagedRanksEqualOne) {
+  const ModelSpec model = small_model(GetParam(), true);
+  const TestRun one = train(model, make_plan(model, 1, 1, 1, 2, 4, kSeq), options());
+  for (const auto& [dp, tp, pp] : {std::array{2, 1, 1}, std::array{1, 2, 1}, std::array{1, 1, 2}}) {
+    const Plan plan = make_plan(model, dp, tp, pp, 2, 4, kSeq);
+    const TestRun two = train(model, plan, options(), {}, true, on_device(DataType::kFp32));
+    SCOPED_TRACE(plan.label());
+    expect_close_losses(two, one, 2e-5);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Kinds, TrainOnDevice, testing::Values("gpt2", "llama"));
+
+}  // namespace
+}  // namespace shardwright

@@ -17,6 +17,9 @@ void add_uses(const LastUses& more, LastUses* uses) {
   }
 }
 
+bool sends(Lane lane) { return lane == Lane::kActivationOut || lane == Lane::kGradientOut; }
+bool receives(Lane lane) { return lane == Lane::kActivationIn || lane == Lane::kGradientIn; }
+
 }  // namespace
 
 Arena::Arena(Device& device, Bytes bytes, Bytes piece_bytes)
@@ -35,28 +38,48 @@ void Arena::add_piece(Bytes bytes) {
   insert(start, {bytes});
 }
 
-void* Arena::allocate(Bytes asked, LastUses* uses) {
-  SW_CHECK_GE(asked, 0, "bytes to allocate");
-  if (asked == 0) return nullptr;
-  const Bytes bytes = round_up(asked, kAlignment);
-  auto best = by_size_.lower_bound({bytes, nullptr});
-  if (best == by_size_.end() && !fixed_ && !device_.step_open()) {
-    add_piece(std::max(bytes, piece_bytes_));
-    best = by_size_.lower_bound({bytes, nullptr});
-  }
-  if (best == by_size_.end()) {
-    throw ExecError(
-        device_.rank(), "allocate",
-        "no room for " + std::to_string(asked) + " bytes: " + std::to_string(live_bytes_) + " of " +
-            std::to_string(reserved_bytes()) + " bytes are live, the longest free stretch has " +
-            std::to_string(by_size_.empty() ? 0 : by_size_.rbegin()->first));
-  }
+std::byte* Arena::take_free(Bytes bytes, LastUses* uses) {
+  const auto best = by_size_.lower_bound({bytes, nullptr});
+  if (best == by_size_.end()) return nullptr;
   std::byte* at = best->second;
   const auto found = free_.find(at);
   const Stretch stretch = found->second;
   erase(found);
   add_uses(stretch.uses, uses);
   if (stretch.bytes > bytes) insert(at + bytes, {stretch.bytes - bytes, stretch.uses});
+  return at;
+}
+
+std::byte* Arena::take_sent(Bytes bytes, Bytes at_most, LastUses* uses) {
+  const auto best = sent_.lower_bound({bytes, nullptr});
+  if (best == sent_.end() || best->first.first > at_most) return nullptr;
+  const auto [size, at] = best->first;
+  const LastUses last = best->second;
+  sent_.erase(best);
+  add_uses(last, uses);
+  if (size > bytes) sent_[{size - bytes, at + bytes}] = last;
+  return at;
+}
+
+// Memory of sends first, when it fits: the next message of the same kind has the same size.
+void* Arena::allocate(Bytes asked, LastUses* uses, Lane lane) {
+  SW_CHECK_GE(asked, 0, "bytes to allocate");
+  if (asked == 0) return nullptr;
+  const Bytes bytes = round_up(asked, kAlignment);
+  std::byte* at = receives(lane) ? nullptr : take_sent(bytes, bytes, uses);
+  if (at == nullptr) at = take_free(bytes, uses);
+  if (at == nullptr && !receives(lane)) at = take_sent(bytes, reserved_bytes(), uses);
+  if (at == nullptr && !fixed_ && !device_.step_open()) {
+    add_piece(std::max(bytes, piece_bytes_));
+    at = take_free(bytes, uses);
+  }
+  if (at == nullptr) {
+    throw ExecError(
+        device_.rank(), "allocate",
+        "no room for " + std::to_string(asked) + " bytes: " + std::to_string(live_bytes_) + " of " +
+            std::to_string(reserved_bytes()) + " bytes are live, the longest free stretch has " +
+            std::to_string(by_size_.empty() ? 0 : by_size_.rbegin()->first));
+  }
   live_[at] = {asked, bytes};
   live_bytes_ += asked;
   padding_bytes_ += bytes - asked;
@@ -75,11 +98,17 @@ void Arena::free(void* block, Lane lane, int instruction) {
   padding_bytes_ -= sizes.bytes - sizes.asked;
   Stretch stretch{sizes.bytes};
   stretch.uses[static_cast<size_t>(lane)] = instruction + 1;
-  insert(found->first, stretch);
+  if (sends(lane) && instruction >= 0) {
+    sent_[{stretch.bytes, found->first}] = stretch.uses;
+  } else {
+    insert(found->first, stretch);
+  }
   live_.erase(found);
 }
 
 void Arena::forget_uses() {
+  for (const auto& [place, uses] : sent_) insert(place.second, {place.first});
+  sent_.clear();
   for (auto& [at, stretch] : free_) stretch.uses = {};
 }
 

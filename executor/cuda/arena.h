@@ -32,10 +32,10 @@ class Arena {
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
 
-  // 256-byte aligned, contents undefined, null for 0 bytes. Adds to *uses the instructions that
-  // must have finished before the memory is written. Throws ExecError when no free stretch is long
-  // enough.
-  void* allocate(Bytes bytes, LastUses* uses);
+  // 256-byte aligned, contents undefined, null for 0 bytes; for an instruction on `lane`. Adds to
+  // *uses the instructions that must have finished before the memory is written. Throws ExecError
+  // when no free stretch is long enough.
+  void* allocate(Bytes bytes, LastUses* uses, Lane lane = Lane::kCompute);
   // `block` came from allocate() and was not freed since; null is ignored. `lane` and `instruction`
   // are the last that use it, -1 when nothing of this step does.
   void free(void* block, Lane lane, int instruction);
@@ -70,6 +70,10 @@ class Arena {
   Piece& piece_of(const std::byte* at);
   void insert(std::byte* at, Stretch stretch);  // and join it with its neighbours
   void erase(Free::iterator stretch);
+  // Free memory of at least `bytes` taken out of its list, the rest put back; null when there is
+  // none.
+  std::byte* take_free(Bytes bytes, LastUses* uses);
+  std::byte* take_sent(Bytes bytes, Bytes at_most, LastUses* uses);
 
   Device& device_;
   const bool fixed_;
@@ -77,6 +81,7 @@ class Arena {
   std::vector<Piece> pieces_;
   Free free_;
   std::set<std::pair<Bytes, std::byte*>> by_size_;
+  std::map<std::pair<Bytes, std::byte*>, LastUses> sent_;  // freed by sends of this step
   std::map<std::byte*, Block> live_;
   Bytes live_bytes_ = 0, peak_bytes_ = 0, padding_bytes_ = 0;
 };

@@ -39,7 +39,7 @@ CudaOps::~CudaOps() {
 
 void* CudaOps::allocate(Bytes bytes) {
   LastUses uses{};
-  void* block = arena_.allocate(bytes, &uses);
+  void* block = arena_.allocate(bytes, &uses, lanes_.lane());
   lanes_.wait_for(uses);
   return block;
 }

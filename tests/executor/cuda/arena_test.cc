@@ -117,6 +117,34 @@ TEST_F(ArenaTest, WhoeverGetsFreedMemoryIsToldWhoUsedIt) {
   free(wall);
 }
 
+TEST_F(ArenaTest, ReceivesNeverGetWhatASendFreed) {
+  std::byte* a = allocate(1000);
+  std::byte* b = allocate(1000);
+  std::byte* wall = allocate(kArena - 3 * 1024);
+  free(a, Lane::kActivationOut, 4);
+  EXPECT_EQ(arena_.live_bytes(), 1000 + kArena - 3 * 1024) << "it is free all the same";
+  for (const Lane lane : {Lane::kActivationIn, Lane::kGradientIn}) {
+    uses_ = {};
+    void* received = arena_.allocate(900, &uses_, lane);
+    EXPECT_NE(received, a);
+    EXPECT_EQ(uses_, LastUses{});
+    EXPECT_THROW(arena_.allocate(900, &uses_, lane), ExecError) << "only what was sent is left";
+    free(received);
+  }
+  // The next output has the size of the last and takes its place, when the send is over.
+  LastUses sent{};
+  sent[static_cast<size_t>(Lane::kActivationOut)] = 4 + 1;
+  EXPECT_EQ(allocate(1000), a);
+  EXPECT_EQ(uses_, sent);
+  free(b, Lane::kGradientOut, 5);
+  free(a, Lane::kActivationOut, 6);
+  free(wall);
+  arena_.forget_uses();
+  std::byte* whole = allocate(kArena);  // and after the step all of it is one stretch
+  EXPECT_EQ(uses_, LastUses{});
+  free(whole);
+}
+
 TEST_F(ArenaTest, SaysWhatIsMissing) {
   std::byte* a = allocate(kArena / 2);
   allocate(kArena / 4 - 100);

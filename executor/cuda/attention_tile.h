@@ -38,9 +38,22 @@ __device__ inline int derive_again(Number number) {
 }
 
 template <int kDim>
-__device__ inline int chunk_offset(int row, int chunk) {
+SW_HOST_DEVICE constexpr int chunk_offset(int row, int chunk) {
   return row * 2 * kDim + ((chunk ^ (row & 7)) << 4);
 }
+
+// Of any chunk: whether rows 0 .. 7 lie in the eight groups of 16 bytes that 32 banks of 4 make.
+template <int kDim>
+constexpr bool rows_in_different_banks() {
+  for (int chunk = 0; chunk < kDim / 8; ++chunk) {
+    int groups = 0;
+    for (int row = 0; row < 8; ++row) groups |= 1 << chunk_offset<kDim>(row, chunk) / 16 % 8;
+    if (groups != 0xff) return false;
+  }
+  return true;
+}
+static_assert(rows_in_different_banks<64>() && rows_in_different_banks<128>(),
+              "no emulation would notice");
 
 // Bytes from a tile's start to the row that this lane names to ldmatrix, for the 16 x 16 elements
 // at (first_row, 0); first_row is a multiple of 8. The elements 16 c columns to the right are at

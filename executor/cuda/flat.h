@@ -13,17 +13,19 @@ struct FlatShape {
   int64_t n, head;
 };
 
-// Calls body(first element, width) over all, width a std::integral_constant.
-template <typename Body>
+// Calls body(first element, width) over all, width a std::integral_constant. kUnroll groups of a
+// thread are under way at once where the body only reads.
+template <int kUnroll = 1, typename Body>
 __device__ inline void for_flat(const FlatShape& shape, Body body) {
   const int64_t first = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   const int64_t stride = static_cast<int64_t>(gridDim.x) * blockDim.x;
   const int64_t groups = (shape.n - shape.head) / kFlatGroup;
-#pragma unroll 2
+#pragma unroll kUnroll
   for (int64_t group = first; group < groups; group += stride) {
     body(shape.head + group * kFlatGroup, std::integral_constant<int, kFlatGroup>{});
   }
   const int64_t single = shape.n - groups * kFlatGroup;
+#pragma unroll 1
   for (int64_t i = first; i < single; i += stride) {
     body(i < shape.head ? i : i + groups * kFlatGroup, std::integral_constant<int, 1>{});
   }

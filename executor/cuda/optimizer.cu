@@ -74,7 +74,7 @@ __global__ void __launch_bounds__(kSumThreads)
     square_sum_kernel(FlatShape shape, const float* g, double* partial) {
   __shared__ double shared[kSumThreads];
   double mine = 0;
-  for_flat(shape, [&](int64_t i, auto width) {
+  for_flat<4>(shape, [&](int64_t i, auto width) {
     float values[width.value], squares = 0;
     load_floats(g + i, values);
 #pragma unroll

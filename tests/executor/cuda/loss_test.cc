@@ -98,6 +98,16 @@ TEST_P(LossKernelTest, MaskedLogitsCountNothing) {
   EXPECT_EQ(parts_d.read(), (Floats{3, 2, 3}));
 }
 
+TEST_P(LossKernelTest, TargetAmongPaddingIsForeign) {
+  const DeviceArray z_d = put({0, 0, 7, 7}), parts_d = put_fp32(poisoned(3));
+  const DeviceArray lse_d = put_fp32({0});
+  const int32_t* targets_d = put_tokens({2});
+  cuda_->loss_local(z_d.get(), targets_d, 0, 2, 4, parts_d.floats(), 1);
+  EXPECT_EQ(parts_d.read(), (Floats{0, 2, 0}));
+  cuda_->loss_grad(z_d.get(), targets_d, 0, 2, 4, lse_d.floats(), 1.0f, 1);
+  EXPECT_EQ(z_d.read(), (Floats{1, 1, 0, 0}));
+}
+
 TEST_P(LossKernelTest, NaNIsNotSwallowed) {
   Floats z(100, 1.0f);
   z[40] = std::numeric_limits<float>::quiet_NaN();

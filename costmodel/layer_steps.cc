@@ -44,18 +44,19 @@ GemmWork LayerShape::gemm(GemmLayout layout, int64_t out, int64_t in, int64_t ro
 
 PassWork LayerShape::pass(PassKind kind, int64_t rows, int64_t cols, double touches) const {
   const double bytes =
-      touches * static_cast<double>(rows * cols) * static_cast<double>(size_of(type));
+      touches * static_cast<double>(rows * cols) * static_cast<double>(size_of(storage_of(type)));
   return {kind, rows, cols, static_cast<Bytes>(bytes)};
 }
 
 CollectiveWork LayerShape::reduce(int64_t cols) const {
-  return {CollectiveKind::kAllReduce, Axis::kTp, tokens * cols * size_of(type)};
+  return {CollectiveKind::kAllReduce, Axis::kTp, tokens * cols * size_of(storage_of(type))};
 }
 
 AttentionWork LayerShape::attention(bool backward) const {
   const AttentionSpec& a = layer.attention;
-  return {backward,   micro_batch,  seq,      a.heads / tp, std::max<int64_t>(1, a.kv_heads / tp),
-          a.head_dim, a.v_head_dim, a.window, type};
+  return {
+      backward,   micro_batch,  seq,      a.heads / tp,    std::max<int64_t>(1, a.kv_heads / tp),
+      a.head_dim, a.v_head_dim, a.window, storage_of(type)};
 }
 
 PassKind norm_pass(const ModelSpec& model, bool backward) {

@@ -85,7 +85,7 @@ Widths widest(const ModelSpec& model, const ChunkShape& chunk) {
 }  // namespace
 
 std::vector<SavedTensor> saved_tensors(const ModelSpec& model, const ChunkShape& chunk) {
-  SavedList list(chunk.type);
+  SavedList list(storage_of(chunk.type));
   for (int64_t i = 0; i < chunk.num_layers; ++i) {
     const int64_t layer = chunk.first_layer + i;
     if (i > 0 || chunk.embedding) list.add(Saved::kInput, layer, chunk.tokens() * model.hidden);
@@ -97,7 +97,7 @@ std::vector<SavedTensor> saved_tensors(const ModelSpec& model, const ChunkShape&
 
 std::vector<SavedTensor> layer_tensors(const ModelSpec& model, const ChunkShape& chunk,
                                        int64_t layer) {
-  SavedList list(chunk.type);
+  SavedList list(storage_of(chunk.type));
   add_layer(model, chunk, layer, &list);
   return list.take();
 }
@@ -109,7 +109,7 @@ std::vector<ScratchTensor> scratch_tensors(const ModelSpec& model, const ChunkSh
   const auto add = [&](Scratch name, int64_t elements, Bytes size) {
     list.push_back({name, elements, elements * size});
   };
-  const Bytes size = size_of(chunk.type);
+  const Bytes size = size_of(storage_of(chunk.type));
   add(Scratch::kPartial, T * h, size);
   add(Scratch::kGradStream, T * h, size);
   add(Scratch::kGradMiddle, T * h, size);
@@ -130,7 +130,7 @@ const char* name_of(OptimizerKind kind) { return kind == OptimizerKind::kAdamW ?
 ChunkMemory chunk_memory(const ModelSpec& model, const ChunkShape& chunk, OptimizerKind optimizer) {
   const int64_t count = local_parameters(model, chunk);
   ChunkMemory memory;
-  memory.parameters = count * size_of(chunk.type);
+  memory.parameters = count * size_of(storage_of(chunk.type));
   memory.gradients = count * kFp32;
   const Bytes moments = optimizer == OptimizerKind::kAdamW ? 2 * kFp32 : 0;
   const Bytes master = chunk.type == DataType::kFp32 ? 0 : kFp32;
@@ -144,7 +144,7 @@ ChunkMemory chunk_memory(const ModelSpec& model, const ChunkShape& chunk, Optimi
     memory.scratch += largest;
   }
   memory.saved = total_bytes(saved_tensors(model, chunk));
-  memory.message = chunk.tokens() * model.hidden * size_of(chunk.type);
+  memory.message = chunk.tokens() * model.hidden * size_of(storage_of(chunk.type));
   memory.tokens = chunk.tokens() * 2 * 4;
   return memory;
 }

@@ -53,6 +53,8 @@ struct MoeSpec {
   bool router_bias = false;       // one trained bias per expert on the router (gpt_oss)
   bool score_correction = false;  // deepseek's e_score_correction_bias, one per expert
   bool expert_bias = false;       // biases inside the experts (gpt_oss)
+  double load_imbalance = 1.0;    // tokens of the busiest expert rank over the mean
+  int64_t route_groups = 0;  // a token's experts lie on at most so many node groups; 0 = anywhere
   bool operator==(const MoeSpec&) const = default;
 };
 

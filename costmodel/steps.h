@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "costmodel/model_spec.h"
+#include "costmodel/split.h"
 #include "costmodel/work.h"
 
 namespace shardwright {
@@ -81,11 +82,14 @@ struct ChunkShape {
   bool embedding = false;  // this chunk starts with the embedding
   bool head = false;       // this chunk ends with final norm, logits and loss
   int64_t tp = 1;
+  Split split;
   int64_t micro_batch = 1;  // sequences
-  int64_t seq = 0;
-  bool recompute = false;  // full: keep each layer's input only, redo its forward in the backward
-  DataType type = DataType::kFp32;
-  int64_t tokens() const { return micro_batch * seq; }
+  int64_t seq = 0;          // tokens of a sequence, all cp ranks together
+  bool recompute = false;   // full: keep each layer's input only, redo its forward in the backward
+  int64_t recompute_layers = 0;     // full: of this many layers of the chunk only; 0 = all
+  uint32_t recompute_modules = 0;   // when not full: parts of every layer (RecomputeModule)
+  DataType type = DataType::kFp32;  // of the layers' products; all is stored in storage_of(type)
+  int64_t tokens() const { return micro_batch * seq / split.cp; }  // on one rank
 };
 
 // vocabulary rows per rank: the smallest equal share that covers the vocabulary.

@@ -16,16 +16,24 @@ constexpr Nanoseconds to_nanoseconds(double seconds) {
 }
 constexpr double to_seconds(Nanoseconds ns) { return static_cast<double>(ns) * 1e-9; }
 
-enum class DataType { kFp32, kBf16, kFp16, kFp8 };
+enum class DataType { kFp32, kBf16, kFp16, kFp8, kNvfp4 };
+// Of one stored element. nvfp4 packs two elements and their scales into little more than a byte; it
+// is a type of matrix products only (storage_of), so a whole byte is never stored.
 constexpr Bytes size_of(DataType type) {
-  return type == DataType::kFp32 ? 4 : type == DataType::kFp8 ? 1 : 2;
+  return type == DataType::kFp32 ? 4 : type == DataType::kFp8 || type == DataType::kNvfp4 ? 1 : 2;
+}
+// Training in fp8 or nvfp4 keeps weights and activations in bf16 and quantises the operands of its
+// matrix products.
+constexpr DataType storage_of(DataType type) {
+  return type == DataType::kFp8 || type == DataType::kNvfp4 ? DataType::kBf16 : type;
 }
 const char* name_of(DataType type);                          // "fp32", "bf16", ...
 bool parse_data_type(std::string_view name, DataType* out);  // false when unknown
 
 // A parallel axis. `kWorld` stands for all ranks (the gradient norm and the loss cross it).
-enum class Axis { kTp, kCp, kDp, kPp, kEp, kWorld, kTied };
-const char* name_of(Axis axis);  // "tp", ..., "world", "tied"
+// Experts have their own: tensor parallel inside an expert, and the replicas of an expert.
+enum class Axis { kTp, kCp, kDp, kPp, kEp, kWorld, kTied, kExpertTp, kExpertDp };
+const char* name_of(Axis axis);  // "tp", ..., "world", "tied", "etp", "edp"
 bool parse_axis(std::string_view name, Axis* out);
 
 constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }

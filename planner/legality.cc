@@ -45,9 +45,13 @@ std::string any_kind(const ModelSpec& model, Check&& check) {
 }
 
 std::string degrees(const Case& c) {
-  return first_of({outside("dp", c.plan.dp, 1, kMaxDevices),
-                   outside("tp", c.plan.tp, 1, kMaxDevices),
-                   outside("pp", c.plan.pp, 1, kMaxDevices)});
+  return first_of(
+      {outside("dp", c.plan.dp, 1, kMaxDevices), outside("tp", c.plan.tp, 1, kMaxDevices),
+       outside("pp", c.plan.pp, 1, kMaxDevices), outside("cp", c.plan.split.cp, 1, kMaxDevices),
+       outside("ep", c.plan.split.ep, 1, kMaxDevices),
+       outside("etp", c.plan.split.etp, 0, kMaxDevices),
+       outside("virtual_stages", c.plan.virtual_stages, 1, kMaxDevices),
+       outside("zero", c.plan.zero, 0, 3)});
 }
 std::string sizes(const Case& c) {
   return first_of({outside("micro_batch", c.plan.micro_batch, 1, kMaxBatch),
@@ -57,8 +61,9 @@ std::string sizes(const Case& c) {
 
 std::string ranks(const Case& c) {
   if (c.plan.ranks() == c.devices) return "";
-  return "dp " + text(c.plan.dp) + " * tp " + text(c.plan.tp) + " * pp " + text(c.plan.pp) + " = " +
-         text(c.plan.ranks()) + " ranks, but " + text(c.devices) + " devices are used";
+  const std::string cp = c.plan.split.cp > 1 ? " * cp " + text(c.plan.split.cp) : "";
+  return "dp " + text(c.plan.dp) + cp + " * tp " + text(c.plan.tp) + " * pp " + text(c.plan.pp) +
+         " = " + text(c.plan.ranks()) + " ranks, but " + text(c.devices) + " devices are used";
 }
 
 std::string heads(const Case& c) {
@@ -82,10 +87,30 @@ std::string ffn(const Case& c) {
 std::string expert_ffn(const Case& c) {
   return any_kind(c.model, [&](const LayerSpec& kind) {
     if (kind.moe.experts == 0) return std::string();
+    const int64_t etp = c.plan.split.expert_tp(c.plan.tp);
     return first_of(
-        {undivided(kind.moe.ffn_hidden, "columns of an expert", "tp", c.plan.tp),
+        {undivided(kind.moe.ffn_hidden, "columns of an expert", "tp", etp),
          undivided(kind.moe.shared_ffn_hidden, "columns of the shared experts", "tp", c.plan.tp)});
   });
+}
+std::string experts(const Case& c) {
+  const Split& split = c.plan.split;
+  if (split.ep == 1 && split.etp == 0) return "";
+  return first_of({undivided(c.plan.tp * split.cp * c.plan.dp, "ranks of a stage", "ep * etp",
+                             split.ep * split.expert_tp(c.plan.tp)),
+                   any_kind(c.model, [&](const LayerSpec& kind) {
+                     return kind.moe.experts == 0
+                                ? std::string()
+                                : undivided(kind.moe.experts, "experts", "ep", split.ep);
+                   })});
+}
+std::string context(const Case& c) {
+  return undivided(c.plan.seq, "tokens of a sequence", "cp", c.plan.split.cp);
+}
+std::string shards(const Case& c) {
+  if (c.plan.shard_group == 0) return "";
+  if (c.plan.shard_group < 0) return "shard_group " + text(c.plan.shard_group) + " is below 0";
+  return undivided(c.plan.dp * c.plan.split.cp, "replicas", "shard_group", c.plan.shard_group);
 }
 std::string vocab(const Case& c) {
   const int64_t share = padded_vocab_share(c.model, c.plan.tp);
@@ -106,13 +131,18 @@ std::string batch(const Case& c) {
 }
 
 std::string layers(const Case& c) {
-  if (c.model.layers() >= c.plan.pp) return "";
-  return text(c.model.layers()) + " layers are fewer than pp " + text(c.plan.pp) + " stages";
+  const int64_t chunks = c.plan.pp * c.plan.virtual_stages;
+  if (c.model.layers() >= chunks) return "";
+  return text(c.model.layers()) + " layers are fewer than pp " + text(c.plan.pp) +
+         (c.plan.virtual_stages > 1 ? " * virtual_stages " + text(c.plan.virtual_stages) : "") +
+         " stages";
 }
 std::string stage_layers(const Case& c) {
   const std::vector<int64_t>& stages = c.plan.stage_layers;
-  if (static_cast<int64_t>(stages.size()) != c.plan.pp) {
-    return text(static_cast<int64_t>(stages.size())) + " entries for pp " + text(c.plan.pp);
+  const int64_t chunks = c.plan.pp * c.plan.virtual_stages;
+  if (static_cast<int64_t>(stages.size()) != chunks) {
+    return text(static_cast<int64_t>(stages.size())) + " entries for pp " + text(c.plan.pp) +
+           (c.plan.virtual_stages > 1 ? " * virtual_stages " + text(c.plan.virtual_stages) : "");
   }
   int64_t left = c.model.layers();
   for (size_t stage = 0; stage < stages.size(); ++stage) {
@@ -128,6 +158,11 @@ std::string stage_layers(const Case& c) {
 }
 
 std::string schedule(const Case& c) {
+  if (c.plan.virtual_stages > 1) {
+    if (c.plan.pp == 1) return "pp 1 has no virtual stages";
+    if (c.plan.schedule == ScheduleKind::kGPipe) return "gpipe has no virtual stages";
+    return undivided(c.plan.microbatches(), "microbatches", "pp", c.plan.pp);
+  }
   if (c.plan.pp > 1 || c.plan.schedule == ScheduleKind::kOneFOneB) return "";
   return std::string("pp 1 has no pipeline: ") + name_of(c.plan.schedule) +
          " would only hold more microbatches than 1f1b";
@@ -170,13 +205,16 @@ struct Rule {
   bool first = false;  // the rules after it need this one
   bool needs_stages = false;
 };
-constexpr std::array<Rule, 15> kRules = {{{"degrees", degrees, true},
+constexpr std::array<Rule, 18> kRules = {{{"degrees", degrees, true},
                                           {"sizes", sizes, true},
                                           {"ranks", ranks},
                                           {"heads", heads},
                                           {"kv_heads", kv_heads},
                                           {"ffn", ffn},
                                           {"expert_ffn", expert_ffn},
+                                          {"experts", experts},
+                                          {"context", context},
+                                          {"shards", shards},
                                           {"vocab", vocab},
                                           {"positions", positions},
                                           {"batch", batch},
@@ -205,6 +243,18 @@ std::vector<std::string> rule_names() {
   std::vector<std::string> names;
   for (const Rule& rule : kRules) names.push_back(rule.name);
   return names;
+}
+
+std::string check_compilable(const Plan& plan) {
+  const Plan plain;
+  if (!(plan.split == plain.split)) return "cp, ep, etp and sequence_parallel";
+  if (plan.virtual_stages != 1) return "virtual_stages";
+  if (plan.zero != 0) return "zero";
+  if (plan.recompute == Recompute::kSelective || plan.recompute_layers != 0) {
+    return "recomputation of parts";
+  }
+  if (plan.optimizer_offload != 0 || plan.activation_offload != 0) return "offload";
+  return "";
 }
 
 std::vector<Rejection> check_degrees(const ModelSpec& model, int64_t num_devices,

@@ -17,10 +17,20 @@ bool parse_schedule(const std::string& name, ScheduleKind* out) {
   return false;
 }
 
-const char* name_of(Recompute recompute) { return recompute == Recompute::kNone ? "none" : "full"; }
+const char* name_of(Recompute recompute) {
+  switch (recompute) {
+    case Recompute::kNone:
+      return "none";
+    case Recompute::kFull:
+      return "full";
+    case Recompute::kSelective:
+      return "selective";
+  }
+  return "?";
+}
 
 bool parse_recompute(const std::string& name, Recompute* out) {
-  for (Recompute mode : {Recompute::kNone, Recompute::kFull}) {
+  for (Recompute mode : {Recompute::kNone, Recompute::kFull, Recompute::kSelective}) {
     if (name != name_of(mode)) continue;
     *out = mode;
     return true;
@@ -33,30 +43,36 @@ std::string Plan::label() const {
          " mb" + std::to_string(micro_batch) + " " + name_of(schedule) + " " + name_of(recompute);
 }
 
-ChunkShape chunk_shape(const Plan& plan, int64_t stage) {
-  SW_CHECK_EQ(static_cast<int64_t>(plan.stage_layers.size()), plan.pp, plan.label());
-  SW_CHECK(stage >= 0 && stage < plan.pp, "stage " << stage << " of " << plan.pp);
+ChunkShape chunk_shape(const Plan& plan, int64_t index) {
+  const int64_t chunks = plan.pp * plan.virtual_stages;
+  SW_CHECK_EQ(static_cast<int64_t>(plan.stage_layers.size()), chunks, plan.label());
+  SW_CHECK(index >= 0 && index < chunks, "chunk " << index << " of " << chunks);
   ChunkShape chunk;
   const auto first = plan.stage_layers.begin();
-  chunk.first_layer = std::accumulate(first, first + stage, int64_t{0});
-  chunk.num_layers = plan.stage_layers[stage];
-  chunk.embedding = stage == 0;
-  chunk.head = stage == plan.pp - 1;
+  chunk.first_layer = std::accumulate(first, first + index, int64_t{0});
+  chunk.num_layers = plan.stage_layers[index];
+  chunk.embedding = index == 0;
+  chunk.head = index == chunks - 1;
   chunk.tp = plan.tp;
+  chunk.split = plan.split;
   chunk.micro_batch = plan.micro_batch;
   chunk.seq = plan.seq;
   chunk.recompute = plan.recompute == Recompute::kFull;
+  chunk.recompute_layers = plan.recompute_layers;
+  if (plan.recompute == Recompute::kSelective) chunk.recompute_modules = plan.recompute_modules;
   chunk.type = plan.precision;
   return chunk;
 }
 
 Coordinates coordinates_of(const Plan& plan, int64_t rank) {
   SW_CHECK(rank >= 0 && rank < plan.ranks(), "rank " << rank << " of " << plan.ranks());
-  return {rank % plan.tp, rank / plan.tp % plan.dp, rank / (plan.tp * plan.dp)};
+  const int64_t cp = plan.split.cp;
+  const int64_t block = rank / plan.tp;
+  return {rank % plan.tp, block / cp % plan.dp, block / (cp * plan.dp), block % cp};
 }
 
 int64_t rank_at(const Plan& plan, const Coordinates& at) {
-  return at.tp + plan.tp * (at.dp + plan.dp * at.stage);
+  return at.tp + plan.tp * (at.cp + plan.split.cp * (at.dp + plan.dp * at.stage));
 }
 
 }  // namespace shardwright

@@ -14,9 +14,20 @@ enum class ScheduleKind { kGPipe, kOneFOneB };
 const char* name_of(ScheduleKind kind);  // "gpipe", "1f1b"
 bool parse_schedule(const std::string& name, ScheduleKind* out);
 
-enum class Recompute { kNone, kFull };
-const char* name_of(Recompute recompute);  // "none", "full"
+// Selective: the parts named by Plan::recompute_modules, of every layer.
+enum class Recompute { kNone, kFull, kSelective };
+const char* name_of(Recompute recompute);  // "none", "full", "selective"
 bool parse_recompute(const std::string& name, Recompute* out);
+
+// Which communication runs beside compute instead of between it.
+struct Overlap {
+  bool gradients = true;   // their reduction in buckets, behind the last backward
+  bool parameters = true;  // gathers of sharded weights, behind the forward before they are used
+  bool tensor = false;     // tp collectives, with the matrix product beside them
+  bool pipeline = true;    // messages between stages
+  bool experts = false;    // all-to-all of one microbatch behind the compute of another
+  friend bool operator==(const Overlap&, const Overlap&) = default;
+};
 
 struct Plan {
   int64_t dp = 1, tp = 1, pp = 1;  // degrees; dp * tp * pp = ranks
@@ -27,20 +38,38 @@ struct Plan {
   Recompute recompute = Recompute::kNone;
   DataType precision = DataType::kFp32;
   OptimizerKind optimizer = OptimizerKind::kAdamW;
-  std::vector<int64_t> stage_layers;  // [pp], sums to the model's layers
+  // [pp], sums to the model's layers; [pp * virtual_stages] chunks in model order, chunk c on stage
+  // c % pp, when virtual_stages > 1.
+  std::vector<int64_t> stage_layers;
 
-  int64_t ranks() const { return dp * tp * pp; }
+  // What follows is priced and measured against published runs; compile() knows none of it yet
+  // (check_compilable), and plan.json writes only what differs from these defaults.
+  Split split;                 // cp, ep, etp, sequence parallel; ranks = dp * cp * tp * pp
+  int64_t virtual_stages = 1;  // chunks per stage of interleaved 1F1B
+  int64_t zero = 0;  // sharded over replicas: 1 optimizer state, 2 and gradients, 3 and weights
+  int64_t shard_group = 0;         // replicas that share one sharded copy; 0 = all of dp * cp
+  int64_t recompute_layers = 0;    // full: of so many layers of each chunk; 0 = all
+  uint32_t recompute_modules = 0;  // selective: RecomputeModule bits
+  DataType gradient_type = DataType::kFp32;  // accumulated and reduced
+  DataType moment_type = DataType::kFp32;    // of Adam's two moments
+  bool master_weights = true;                // an fp32 copy beside 16-bit weights
+  double optimizer_offload = 0;   // share of the optimizer state and its update on the host
+  double activation_offload = 0;  // share of saved activations that travel to the host and back
+  Overlap overlap;
+
+  int64_t ranks() const { return dp * split.cp * tp * pp; }
   int64_t microbatches() const { return global_batch / (dp * micro_batch); }
   int64_t tokens_per_step() const { return global_batch * seq; }
   std::string label() const;  // "dp2 tp1 pp2 mb4 1f1b none", for tables
 };
 
-// What one rank of the plan holds. Stage 0 has the embedding, the last stage the head.
-ChunkShape chunk_shape(const Plan& plan, int64_t stage);
+// One chunk of the plan, in model order. Chunk 0 has the embedding, the last one the head.
+ChunkShape chunk_shape(const Plan& plan, int64_t chunk);
 
-// Ranks are numbered with tp fastest, then dp, then pp: neighbours in tp sit closest together.
+// Ranks are numbered with tp fastest, then cp, then dp, then pp: neighbours in tp sit closest
+// together.
 struct Coordinates {
-  int64_t tp = 0, dp = 0, stage = 0;
+  int64_t tp = 0, dp = 0, stage = 0, cp = 0;
 };
 Coordinates coordinates_of(const Plan& plan, int64_t rank);
 int64_t rank_at(const Plan& plan, const Coordinates& at);

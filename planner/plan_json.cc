@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "planner/plan_fields.h"
+
 namespace shardwright {
 namespace {
 
@@ -64,8 +66,10 @@ Json listed(const AxisLayout& axis, int64_t ranks) {
 
 Json groups_json(const Plan& plan) {
   Json groups = Json::object();
-  for (const AxisLayout& axis : {AxisLayout{"tp", plan.tp, 1}, AxisLayout{"dp", plan.dp, plan.tp},
-                                 AxisLayout{"pp", plan.pp, plan.tp * plan.dp}}) {
+  const int64_t replica = plan.tp * plan.split.cp;
+  for (const AxisLayout& axis :
+       {AxisLayout{"tp", plan.tp, 1}, AxisLayout{"cp", plan.split.cp, plan.tp},
+        AxisLayout{"dp", plan.dp, replica}, AxisLayout{"pp", plan.pp, replica * plan.dp}}) {
     if (axis.size == 1) continue;
     if (plan.ranks() <= kMaxListedRanks) {
       groups[axis.name] = listed(axis, plan.ranks());
@@ -79,18 +83,20 @@ Json groups_json(const Plan& plan) {
 }
 
 Json choices_json(const Plan& plan) {
-  return {{"dp", plan.dp},
-          {"tp", plan.tp},
-          {"pp", plan.pp},
-          {"micro_batch", plan.micro_batch},
-          {"global_batch", plan.global_batch},
-          {"microbatches", plan.microbatches()},
-          {"seq", plan.seq},
-          {"schedule", name_of(plan.schedule)},
-          {"recompute", name_of(plan.recompute)},
-          {"precision", name_of(plan.precision)},
-          {"optimizer", name_of(plan.optimizer)},
-          {"stage_layers", plan.stage_layers}};
+  Json json = {{"dp", plan.dp},
+               {"tp", plan.tp},
+               {"pp", plan.pp},
+               {"micro_batch", plan.micro_batch},
+               {"global_batch", plan.global_batch},
+               {"microbatches", plan.microbatches()},
+               {"seq", plan.seq},
+               {"schedule", name_of(plan.schedule)},
+               {"recompute", name_of(plan.recompute)},
+               {"precision", name_of(plan.precision)},
+               {"optimizer", name_of(plan.optimizer)},
+               {"stage_layers", plan.stage_layers}};
+  add_further_choices(plan, &json);
+  return json;
 }
 
 Json to_json(const StageMemory& memory) {

@@ -61,6 +61,9 @@ std::optional<Error> check_devices(const std::string& path, const LoadedPlan& lo
   if (!rejections.empty()) {
     return Error{path, "plan", rejections.front().what, "the rule " + rejections.front().rule};
   }
+  if (const std::string unknown = check_compilable(loaded.plan); !unknown.empty()) {
+    return Error{path, "plan", unknown, "a plan of dp, tp and pp: these are priced only so far"};
+  }
   return check_supports(loaded.cluster, loaded.plan.precision);
 }
 

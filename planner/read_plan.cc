@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "planner/legality.h"
+#include "planner/plan_fields.h"
 #include "planner/plan_json.h"
 
 namespace shardwright {
@@ -55,10 +56,12 @@ Plan read_choices(Fields& fields) {
   const int64_t microbatches = fields.integer("microbatches", 1, kMaxSize);
   plan.seq = fields.integer("seq", 1, kMaxSize);
   plan.schedule = read_kind<ScheduleKind>(fields, "schedule", "gpipe or 1f1b", parse_schedule);
-  plan.recompute = read_kind<Recompute>(fields, "recompute", "none or full", parse_recompute);
+  plan.recompute =
+      read_kind<Recompute>(fields, "recompute", "none, full or selective", parse_recompute);
   plan.precision = read_kind<DataType>(fields, "precision", "a data type", parse_data_type);
   plan.optimizer = read_kind<OptimizerKind>(fields, "optimizer", "adamw or sgd", parse_optimizer);
   plan.stage_layers = fields.integers("stage_layers", 1, kMaxSize);
+  read_further_choices(&fields, &plan);
   if (fields.error()) return plan;
   const int64_t block = plan.dp * plan.micro_batch;
   if (plan.global_batch % block != 0 || plan.global_batch / block != microbatches) {
@@ -67,9 +70,12 @@ Plan read_choices(Fields& fields) {
                     std::to_string(plan.dp) + " * micro_batch " + std::to_string(plan.micro_batch) +
                     ")");
   }
-  if (static_cast<int64_t>(plan.stage_layers.size()) != plan.pp) {
+  if (static_cast<int64_t>(plan.stage_layers.size()) != plan.pp * plan.virtual_stages) {
     fields.fail("stage_layers", std::to_string(plan.stage_layers.size()) + " entries",
-                "one for each of pp " + std::to_string(plan.pp) + " stages");
+                "one for each of pp " + std::to_string(plan.pp) + " stages" +
+                    (plan.virtual_stages > 1
+                         ? " times virtual_stages " + std::to_string(plan.virtual_stages)
+                         : ""));
   }
   return plan;
 }
@@ -132,7 +138,8 @@ std::optional<Error> check_derived(const Json& json, const std::string& file, in
                                    const Plan& plan) {
   // The product in parts: each pair of degrees stays within 64 bits.
   const int64_t blocks = plan.dp * plan.tp;
-  if (ranks % blocks != 0 || ranks / blocks != plan.pp) {
+  if (ranks % blocks != 0 || ranks / blocks % plan.split.cp != 0 ||
+      ranks / blocks / plan.split.cp != plan.pp) {
     return Error{file, "ranks", std::to_string(ranks),
                  "dp " + std::to_string(plan.dp) + " * tp " + std::to_string(plan.tp) + " * pp " +
                      std::to_string(plan.pp)};

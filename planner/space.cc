@@ -35,7 +35,9 @@ std::optional<Error> check_pin(const std::string& name, const std::string& value
     return Error{kCommandLine, "pin schedule", found, "gpipe or 1f1b"};
   }
   if (name == "recompute") {
-    if (parse_recompute(value, &recompute)) return std::nullopt;
+    if (parse_recompute(value, &recompute) && recompute != Recompute::kSelective) {
+      return std::nullopt;
+    }
     return Error{kCommandLine, "pin recompute", found, "none or full"};
   }
   return Error{kCommandLine, "pin", '"' + printable(name) + '"', kPins};

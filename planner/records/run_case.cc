@@ -1,0 +1,115 @@
+#include "planner/records/run_case.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+namespace shardwright {
+namespace {
+
+// A truth value of the record, else the stack's default.
+bool choose(const Record& record, const RuleList& stacks, const std::string& fact,
+            const char* fallback) {
+  if (record.is(fact)) return true;
+  if (record.is_not(fact)) return false;
+  return stacks.number(record, fallback).value_or(0) > 0;
+}
+
+MemoryFigure figure_of(const std::string& name) {
+  if (name == "allocated") return MemoryFigure::kAllocated;
+  return name == "reserved" ? MemoryFigure::kReserved : MemoryFigure::kDevice;
+}
+
+void add_marks(const RecordTables& tables, RunCase* run) {
+  for (const RuleList::Rule* rule : tables.marks.all(*run->record)) {
+    const std::string mark = RuleList::text_of(*rule, "mark");
+    std::string* text = mark == "no_time" ? &run->no_time : &run->weak;
+    if (text->empty()) *text = RuleList::reason_of(*rule);
+  }
+}
+
+void add_groups(const RecordTables& tables, RunCase* run) {
+  for (const RuleList::Rule* rule : tables.groups.all(*run->record)) {
+    const std::string name = RuleList::text_of(*rule, "group");
+    if (std::find(run->groups.begin(), run->groups.end(), name) == run->groups.end()) {
+      run->groups.push_back(name);
+    }
+  }
+}
+
+void add_figures(const RecordTables& tables, RunCase* run) {
+  const Record& record = *run->record;
+  run->measured_oom = record.measured.oom;
+  run->measured_mem_gib = record.measured.mem_gb;
+  run->figure = figure_of(tables.stacks.text(record, "memory_figure"));
+  if (!run->no_time.empty() || run->measured_oom) return;
+  run->measured_s = measured_seconds(record, tables.conversions, run->model, run->plan,
+                                     run->cluster.devices.begin()->second);
+}
+
+}  // namespace
+
+Result<RecordTables> RecordTables::load(const std::string& profiles_dir) {
+  const std::string folder = profiles_dir + "/records/";
+  RecordTables tables;
+  struct Table {
+    const char* file;
+    RuleList* list;
+    std::vector<const char*> keys;
+  };
+  const std::vector<Table> wanted = {
+      {"conversions.json", &tables.conversions, {"formula", "peak_tflops"}},
+      {"stacks.json",
+       &tables.stacks,
+       {"stack", "memory", "memory_figure", "zero", "sequence_parallel", "flash", "fused_loss",
+        "overlap", "precision", "cp_kind", "expert_tp_1"}},
+      {"devices.json",
+       &tables.devices,
+       {"profile", "memory_gib", "memory_gb_per_s", "node_gb_per_s", "network_gb_per_s"}},
+      {"models.json",
+       &tables.models,
+       {"q_lora", "kv_lora", "qk_nope", "qk_rope", "v", "head_dim", "heads", "kv_heads", "vocab",
+        "window", "qk_norm", "sinks", "route_groups", "shared_ffn_hidden"}},
+      {"marks.json", &tables.marks, {"mark"}},
+      {"groups.json", &tables.groups, {"group"}}};
+  for (const Table& table : wanted) {
+    Result<RuleList> list = RuleList::load(folder + table.file, table.keys);
+    if (!list) return list.error();
+    *table.list = *std::move(list);
+  }
+  return tables;
+}
+
+Result<RunCase> run_case(const Record& record, const RecordTables& tables,
+                         const std::string& profiles_dir) {
+  RunCase run;
+  run.id = record.id;
+  run.source = record.source;
+  run.record = &record;
+  Result<ModelSpec> model = model_of(record, tables.models);
+  if (!model) return model.error();
+  run.model = *std::move(model);
+  Result<Plan> plan = plan_of(record, run.model, tables.stacks);
+  if (!plan) return plan.error();
+  run.plan = *std::move(plan);
+  Result<ClusterSpec> cluster =
+      cluster_of(record, tables.devices, profiles_dir, &run.device, &run.capacity_gib);
+  if (!cluster) return cluster.error();
+  run.cluster = *std::move(cluster);
+  run.stack = tables.stacks.text(record, "stack");
+  run.memory_stack = tables.stacks.text(record, "memory");
+  if (run.stack.empty() || run.memory_stack.empty()) {
+    return Error{record.id, "framework", '"' + printable(record.framework) + '"',
+                 "a framework of profiles/records/stacks.json"};
+  }
+  run.kernels.flash = choose(record, tables.stacks, "features.flash_attention", "flash");
+  run.kernels.norm_kernel = record.is("features.rmsnorm_kernel");
+  run.kernels.fused_loss =
+      choose(record, tables.stacks, "features.cross_entropy_fusion", "fused_loss") ||
+      record.is("features.torch_compile");
+  add_marks(tables, &run);
+  add_groups(tables, &run);
+  add_figures(tables, &run);
+  return run;
+}
+
+}  // namespace shardwright

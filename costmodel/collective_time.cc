@@ -7,6 +7,9 @@
 //   inside.
 // With 8 devices a node and 64 nodes all-reduce of P bytes so moves 2*7/8 P inside each node and
 // 2*63/64 P/8 between nodes, one stage after the other.
+#include <algorithm>
+#include <cmath>
+
 #include "costmodel/check.h"
 #include "costmodel/pricer.h"
 
@@ -80,6 +83,40 @@ double all_to_all_s(const LinkLevel& level, const Stage& stage, double bytes, do
   return peers * level.latency_s + peers / size * bytes / level.bytes_per_s;
 }
 
+// Of `places` equally likely ones, how many different ones are hit by `draws`.
+double expected_hits(double places, double draws) {
+  return places <= 1 ? places : places * (1 - std::pow(1 - 1 / places, draws));
+}
+
+// Tokens to their experts (CollectiveWork::copies). Outside, a token goes once to each instance
+// that holds some of its experts, or once to each expert there; inside, to every expert's member.
+double expert_exchange_s(const LinkLevel& level, const CollectiveWork& work, const Stage& stage,
+                         double size) {
+  const double reached = size / static_cast<double>(stage.after);
+  const double inside = size / static_cast<double>(stage.before);
+  const double bytes = static_cast<double>(work.bytes);
+  const double draws = static_cast<double>(work.copies);
+  const double peers = reached - inside;
+  const bool members = stage.before == static_cast<int64_t>(size);
+  double sent = draws * peers / size;
+  if (work.per_instance) {
+    // Instances of the level inside are the places; this rank's own needs no message.
+    double places = static_cast<double>(stage.before);
+    double hit = expected_hits(places, draws);
+    if (!members && work.max_instances > 0) {
+      hit = std::min(hit, static_cast<double>(work.max_instances));
+    }
+    sent = hit / places * peers / inside;
+  }
+  if (members) {
+    // Priced as an all-to-all of the same traffic, for which there may be measurements.
+    const double ranks = static_cast<double>(stage.meeting());
+    return in_level_s(level, CollectiveKind::kAllToAll, stage.meeting(),
+                      sent * bytes * ranks / std::max(1.0, ranks - 1));
+  }
+  return peers / inside * level.latency_s + sent * bytes / level.bytes_per_s;
+}
+
 double stage_s(const LinkLevel& level, CollectiveKind kind, const Stage& stage, double bytes,
                double size) {
   const double share = bytes * static_cast<double>(stage.before) / size;
@@ -118,8 +155,10 @@ double collective_s(const ClusterSpec& cluster, const CollectiveWork& work,
   for (const LinkLevel& level : cluster.levels) {
     stage.after = instances_of(group, level.size);
     if (stage.after < stage.before) {
-      seconds += stage_s(level, work.kind, stage, static_cast<double>(work.bytes),
-                         static_cast<double>(group.size));
+      seconds += work.copies > 0
+                     ? expert_exchange_s(level, work, stage, static_cast<double>(group.size))
+                     : stage_s(level, work.kind, stage, static_cast<double>(work.bytes),
+                               static_cast<double>(group.size));
     }
     if (stage.after == 1) break;
     stage.before = stage.after;

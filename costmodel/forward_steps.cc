@@ -3,11 +3,11 @@
 namespace shardwright {
 namespace {
 
-// Appends one layer's forward in execution order; the same list serves recomputation.
+// Appends parts of a forward in execution order; the same list serves recomputation.
 class ForwardBuilder {
  public:
   ForwardBuilder(const ModelSpec& model, const ChunkShape& chunk, std::vector<Step>* out)
-      : model_(model), chunk_(chunk), out_(out) {}
+      : model_(model), chunk_(chunk), kernels_(chunk.kernels), out_(out) {}
 
   void embedding() {
     begin(-1, Phase::kForward);
@@ -20,17 +20,21 @@ class ForwardBuilder {
     begin(index, phase);
     const LayerShape s(model_, chunk_, model_.layer(index));
     attention(s);
-    // A recomputed layer stops where nothing further is needed by its backward.
-    mlp(s, phase == Phase::kRecompute);
+    // Where recomputation can stop, it stops where nothing further is needed by its backward.
+    mlp(s, phase == Phase::kRecompute && !kernels_.whole_recompute);
   }
 
   void head() {
     begin(-1, Phase::kForward);
     const LayerShape s(model_, chunk_, model_.kinds.back());
     const int64_t vocab = padded_vocab_share(model_, s.tp);
-    add(StepOp::kFinalNorm, s.pass(norm_pass(model_, false), s.tokens, s.hidden, 2));
-    add(StepOp::kLogits, s.gemm(GemmLayout::kForward, vocab, s.hidden, s.tokens));
-    add(StepOp::kLoss, s.pass(PassKind::kLossLocal, s.tokens, vocab, 1));
+    add(StepOp::kFinalNorm, s.pass(norm_pass(model_, false), s.stream, s.hidden, 2));
+    if (s.sequence_parallel()) add(StepOp::kSequenceGather, s.gather(s.hidden));
+    GemmWork logits = s.gemm(GemmLayout::kForward, vocab, s.hidden, s.tokens);
+    logits.type = storage_of(s.type);
+    add(StepOp::kLogits, logits);
+    // Unfused: a copy to fp32 (6 bytes), the maximum, the difference and the exponential (8).
+    add(StepOp::kLoss, s.pass(PassKind::kLossLocal, s.tokens, vocab, kernels_.fused_loss ? 1 : 7));
     if (s.tp > 1) {
       // Three fp32 figures per token from every member.
       add(StepOp::kLossReduce,
@@ -45,69 +49,131 @@ class ForwardBuilder {
   }
   void add(StepOp op, Work work) { out_->push_back({op, phase_, layer_, work}); }
 
+  // A layer's matrix product; in fp8 its input is read in bf16 and written twice, by rows and by
+  // columns (for the gradient of the weight).
+  void linear(const LayerShape& s, StepOp op, int64_t out, int64_t in, int64_t rows,
+              int64_t count = 1) {
+    if (s.quantised()) add(StepOp::kQuantise, s.pass(PassKind::kCopy, rows * count, in, 2));
+    add(op, s.gemm(GemmLayout::kForward, out, in, rows, count));
+  }
+
   void attention(const LayerShape& s) {
     const AttentionSpec& a = s.layer.attention;
-    add(StepOp::kNorm1, s.pass(norm_pass(model_, false), s.tokens, s.hidden, 2));
+    add(StepOp::kNorm1, s.pass(norm_pass(model_, false), s.stream, s.hidden, 2));
+    if (s.sequence_parallel()) add(StepOp::kSequenceGather, s.gather(s.hidden));
     if (a.mla()) {
-      add(StepOp::kLatentDown, s.gemm(GemmLayout::kForward, s.latent_width, s.hidden, s.tokens));
-      add(StepOp::kLatentUp, s.gemm(GemmLayout::kForward, s.latent_q_out, s.latent_q_in, s.tokens));
-      add(StepOp::kLatentUp,
-          s.gemm(GemmLayout::kForward, s.latent_kv_out, a.kv_lora_rank, s.tokens));
+      linear(s, StepOp::kLatentDown, s.latent_width, s.hidden, s.tokens);
+      linear(s, StepOp::kLatentUp, s.latent_q_out, s.latent_q_in, s.tokens);
+      linear(s, StepOp::kLatentUp, s.latent_kv_out, a.kv_lora_rank, s.tokens);
     } else {
-      add(StepOp::kQkv, s.gemm(GemmLayout::kForward, s.qkv_out, s.hidden, s.tokens));
+      linear(s, StepOp::kQkv, s.qkv_out, s.hidden, s.tokens);
     }
     if (a.qk_norm) add(StepOp::kQkNorm, s.pass(norm_pass(model_, false), s.tokens, s.rotated, 2));
     if (model_.position == Position::kRope) {
       add(StepOp::kRope, s.pass(PassKind::kRope, s.tokens, s.rotated, 2));
     }
-    add(StepOp::kAttention, s.attention(false));
-    add(StepOp::kAttentionOut, s.gemm(GemmLayout::kForward, s.hidden, s.context, s.tokens));
+    if (s.split.cp > 1) add(StepOp::kContextExchange, s.context_exchange(false));
+    core_attention(s);
+    linear(s, StepOp::kAttentionOut, s.hidden, s.context, s.tokens);
     if (s.tp > 1) add(StepOp::kAttentionReduce, s.reduce(s.hidden));
     post_norm(s);
-    add(StepOp::kAddNorm2, s.pass(PassKind::kAddNorm, s.tokens, s.hidden, 4));
+    add(StepOp::kAddNorm2,
+        s.pass(PassKind::kAddNorm, s.stream, s.hidden, kernels_.dropout ? 4.5 : 4));
+  }
+
+  void core_attention(const LayerShape& s) {
+    if (kernels_.flash_attention) {
+      add(StepOp::kAttention, s.attention(false));
+      return;
+    }
+    const GemmWork scores = s.scores(GemmLayout::kForward);
+    add(StepOp::kScores, scores);
+    // Softmax reads and writes the scores; dropout does so once more, with a mask of bytes.
+    add(StepOp::kSoftmax,
+        s.pass(PassKind::kCopy, scores.count * s.seq, s.seq, kernels_.dropout ? 4.5 : 2));
+    add(StepOp::kContext, s.scores(GemmLayout::kInputGrad));
   }
 
   void mlp(const LayerShape& s, bool recompute) {
+    if (s.sequence_parallel()) add(StepOp::kSequenceGather, s.gather(s.hidden));
     if (s.experts > 0) experts(s);
     if (s.dense_ffn > 0) {
-      add(StepOp::kMlpUp, s.gemm(GemmLayout::kForward, s.dense_up, s.hidden, s.tokens));
+      linear(s, StepOp::kMlpUp, s.dense_up, s.hidden, s.tokens);
       add(StepOp::kActivation,
           s.pass(activation_pass(s.gated, false), s.tokens, s.dense_ffn, s.gated ? 3 : 2));
     }
     if (recompute) return;
-    if (s.dense_ffn > 0) {
-      add(StepOp::kMlpDown, s.gemm(GemmLayout::kForward, s.hidden, s.dense_ffn, s.tokens));
-    }
+    if (s.dense_ffn > 0) linear(s, StepOp::kMlpDown, s.hidden, s.dense_ffn, s.tokens);
     if (s.tp > 1) add(StepOp::kMlpReduce, s.reduce(s.hidden));
     post_norm(s);
-    add(StepOp::kAdd, s.pass(PassKind::kAdd, s.tokens, s.hidden, 3));
+    add(StepOp::kAdd, s.pass(PassKind::kAdd, s.stream, s.hidden, kernels_.dropout ? 3.5 : 3));
   }
 
   void experts(const LayerShape& s) {
-    const int64_t copies = s.experts * s.expert_rows;
     add(StepOp::kRouter, s.gemm(GemmLayout::kForward, s.experts, s.hidden, s.tokens));
-    add(StepOp::kDispatch, s.pass(PassKind::kCopy, copies, s.hidden, 2));
-    add(StepOp::kExpertUp,
-        s.gemm(GemmLayout::kForward, s.expert_up, s.hidden, s.expert_rows, s.experts));
-    add(StepOp::kExpertActivation, s.pass(PassKind::kSwiGlu, copies, s.expert_ffn, 3));
-    add(StepOp::kExpertDown,
-        s.gemm(GemmLayout::kForward, s.hidden, s.expert_ffn, s.expert_rows, s.experts));
-    add(StepOp::kCombine, s.pass(PassKind::kCopy, copies, s.hidden, 2));
+    add(StepOp::kDispatch, s.pass(PassKind::kCopy, s.copies(), s.hidden, 2));
+    if (s.split.ep > 1) add(StepOp::kExpertExchange, s.expert_exchange(kernels_.node_dispatch));
+    linear(s, StepOp::kExpertUp, s.expert_up, s.hidden, s.expert_rows, s.local_experts);
+    add(StepOp::kExpertActivation, s.pass(PassKind::kSwiGlu, s.copies(), s.expert_ffn, 3));
+    linear(s, StepOp::kExpertDown, s.hidden, s.expert_ffn, s.expert_rows, s.local_experts);
+    if (s.split.ep > 1) add(StepOp::kExpertReturn, s.expert_exchange(kernels_.node_dispatch));
+    add(StepOp::kCombine, s.pass(PassKind::kCopy, s.copies(), s.hidden, 2));
   }
 
   void post_norm(const LayerShape& s) {
     if (s.layer.norms < 4) return;
-    add(StepOp::kPostNorm, s.pass(norm_pass(model_, false), s.tokens, s.hidden, 2));
+    add(StepOp::kPostNorm, s.pass(norm_pass(model_, false), s.stream, s.hidden, 2));
   }
 
   const ModelSpec& model_;
   const ChunkShape& chunk_;
+  const Kernels& kernels_;
   std::vector<Step>* out_;
   int64_t layer_ = -1;
   Phase phase_ = Phase::kForward;
 };
 
+// Modules that a step of the forward belongs to.
+uint32_t modules_of(StepOp op) {
+  switch (op) {
+    case StepOp::kAttention:
+    case StepOp::kScores:
+    case StepOp::kSoftmax:
+    case StepOp::kContext:
+      return kRecomputeCoreAttention;
+    case StepOp::kNorm1:
+    case StepOp::kAddNorm2:
+      return kRecomputeNorms;
+    case StepOp::kLatentUp:
+      return kRecomputeLatentUp;
+    case StepOp::kMlpUp:
+    case StepOp::kActivation:
+    case StepOp::kMlpDown:
+      return kRecomputeMlp | kRecomputeSharedExperts;
+    case StepOp::kExpertActivation:
+      return kRecomputeMoe | kRecomputeMoeActivation;
+    case StepOp::kRouter:
+    case StepOp::kDispatch:
+    case StepOp::kExpertExchange:
+    case StepOp::kExpertUp:
+    case StepOp::kExpertDown:
+    case StepOp::kExpertReturn:
+    case StepOp::kCombine:
+      return kRecomputeMoe;
+    default:
+      return 0;
+  }
+}
+
 }  // namespace
+
+void append_forward(const ModelSpec& model, const ChunkShape& chunk, ChunkPart part, int64_t layer,
+                    std::vector<Step>* out) {
+  ForwardBuilder builder(model, chunk, out);
+  if (part == ChunkPart::kEmbedding) builder.embedding();
+  if (part == ChunkPart::kLayer) builder.layer(layer, Phase::kForward);
+  if (part == ChunkPart::kHead) builder.head();
+}
 
 std::vector<Step> forward_steps(const ModelSpec& model, const ChunkShape& chunk) {
   std::vector<Step> steps;
@@ -120,9 +186,24 @@ std::vector<Step> forward_steps(const ModelSpec& model, const ChunkShape& chunk)
   return steps;
 }
 
+bool is_recomputed(const ModelSpec& model, const ChunkShape& chunk, const Step& step) {
+  if (chunk.recompute) {
+    const int64_t place = step.layer - chunk.first_layer;
+    return chunk.recompute_layers == 0 || place < chunk.recompute_layers;
+  }
+  uint32_t modules = modules_of(step.op);
+  // The dense product of a layer with experts is its shared experts, else the MLP.
+  const bool moe = model.layer(step.layer).moe.experts > 0;
+  modules &= ~static_cast<uint32_t>(moe ? kRecomputeMlp : kRecomputeSharedExperts);
+  return (modules & chunk.recompute_modules) != 0;
+}
+
 std::vector<Step> recompute_steps(const ModelSpec& model, const ChunkShape& chunk, int64_t layer) {
   std::vector<Step> steps;
   ForwardBuilder(model, chunk, &steps).layer(layer, Phase::kRecompute);
+  const bool whole = chunk.recompute_modules == 0 && chunk.recompute_layers == 0;
+  if (whole) return steps;
+  std::erase_if(steps, [&](const Step& step) { return !is_recomputed(model, chunk, step); });
   return steps;
 }
 

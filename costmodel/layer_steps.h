@@ -5,18 +5,31 @@
 
 namespace shardwright {
 
-// Everything local: divided by tp where the layer is split.
+// Everything local: divided by tp and cp, experts by etp and ep, where the layer is split.
 struct LayerShape {
   LayerShape(const ModelSpec& model, const ChunkShape& chunk, const LayerSpec& layer);
 
   GemmWork gemm(GemmLayout layout, int64_t out, int64_t in, int64_t rows, int64_t count = 1) const;
   PassWork pass(PassKind kind, int64_t rows, int64_t cols, double touches) const;
-  CollectiveWork reduce(int64_t cols) const;  // all-reduce of [tokens, cols] over tp
+  // The sum of [tokens, cols] over tp: to all of them, or scattered by tokens.
+  CollectiveWork reduce(int64_t cols) const;
+  CollectiveWork gather(int64_t cols) const;  // sequence parallel: [tokens, cols] of all tp
   AttentionWork attention(bool backward) const;
+  GemmWork scores(
+      GemmLayout layout) const;  // q k^T of all heads; context() has its two sizes swapped
+  // What cp ranks exchange around one attention.
+  CollectiveWork context_exchange(bool backward) const;
+  // Tokens to their experts' ranks; also the way back.
+  CollectiveWork expert_exchange(bool per_instance) const;
+
+  bool quantised() const { return storage_of(type) != type; }
+  bool sequence_parallel() const { return stream != tokens; }
 
   int64_t tokens, hidden, tp;
-  DataType type;
+  int64_t stream;  // rows of the residual stream: tokens, or tokens / tp
+  DataType type;   // of the products; everything else is in storage_of(type)
   int64_t micro_batch, seq;
+  Split split;
   const LayerSpec& layer;
   int64_t qkv_out;       // rows of the fused projection; 0 for latent attention
   int64_t latent_width;  // q_lora_rank + kv_lora_rank + rope part, replicated over tp
@@ -25,9 +38,14 @@ struct LayerShape {
   int64_t context;    // input columns of the output projection
   int64_t dense_ffn;  // dense MLP or shared experts; 0 when the layer has neither
   int64_t dense_up;   // 2 * dense_ffn when gated
-  int64_t expert_ffn, expert_up, experts,
-      expert_rows;  // expert_rows: tokens of one expert, balanced load
+  int64_t expert_ffn, expert_up, experts,  // experts: of the whole layer
+      local_experts,                       // on this rank
+      expert_rows;                         // tokens of one expert, on the busiest rank
   bool gated;
+
+  int64_t copies() const { return local_experts * expert_rows; }  // rows of the grouped products
+  // Elements of the layer's matrices on this rank.
+  int64_t weights() const;
 };
 
 // The passes that depend on the model's kinds.

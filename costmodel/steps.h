@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "costmodel/kernels.h"
 #include "costmodel/model_spec.h"
 #include "costmodel/split.h"
 #include "costmodel/work.h"
@@ -48,6 +49,17 @@ enum class StepOp : uint8_t {
   kLoss,        // per token: local max, sum of exponentials, target logit; backward: dz in place
   kLossReduce,  // gather the three over tp and combine
   kHeadReduce,  // backward only: all-reduce the gradient of nf over tp
+  // Only in plans and software beyond what the executor runs.
+  kSequenceGather,   // sequence parallel: the whole sequence before a column-parallel product
+  kContextExchange,  // context parallel: keys and values around the ring, or heads for sequence
+  kScores,           // q k^T as a product of its own
+  kSoftmax,          // mask and softmax over [heads, T, T] in memory
+  kContext,          // probabilities times v
+  kQuantise,         // operands of a product to fp8 or nvfp4
+  kAccumulate,       // weight gradients added to fp32 main gradients
+  kExpertExchange,   // all-to-all: tokens to their experts' ranks
+  kExpertReturn,     // and back
+  kMtp,              // multi-token prediction: the projection of two streams into one
   // Outside of chunks.
   kLoad,  // tokens and targets of one microbatch
   kSend,
@@ -83,6 +95,7 @@ struct ChunkShape {
   bool head = false;       // this chunk ends with final norm, logits and loss
   int64_t tp = 1;
   Split split;
+  Kernels kernels;
   int64_t micro_batch = 1;  // sequences
   int64_t seq = 0;          // tokens of a sequence, all cp ranks together
   bool recompute = false;   // full: keep each layer's input only, redo its forward in the backward
@@ -94,6 +107,17 @@ struct ChunkShape {
 
 // vocabulary rows per rank: the smallest equal share that covers the vocabulary.
 int64_t padded_vocab_share(const ModelSpec& model, int64_t tp);
+
+// Parts of a chunk, for those who need each once and not the whole list: every layer of one kind
+// has the same steps. `layer` counts for kLayer only.
+enum class ChunkPart { kEmbedding, kLayer, kHead };
+void append_forward(const ModelSpec& model, const ChunkShape& chunk, ChunkPart part, int64_t layer,
+                    std::vector<Step>* out);
+// Without what is computed again.
+void append_backward(const ModelSpec& model, const ChunkShape& chunk, ChunkPart part, int64_t layer,
+                     std::vector<Step>* out);
+// Whether the layer's backward runs this step of its forward again.
+bool is_recomputed(const ModelSpec& model, const ChunkShape& chunk, const Step& step);
 
 std::vector<Step> forward_steps(const ModelSpec& model, const ChunkShape& chunk);
 // Backward in execution order, recomputation included where the chunk asks for it.

@@ -77,12 +77,12 @@ double AttentionWork::pairs() const {
 // head_dim; dp = do v^T and dv over v_head_dim, so 2.5 times the forward when both are equal.
 double AttentionWork::flops() const {
   const double width = backward ? 3.0 * head_dim + 2.0 * v_head_dim : 1.0 * head_dim + v_head_dim;
-  return 2.0 * batch * heads * pairs() * width;
+  return 2.0 * batch * heads * pairs() * width / static_cast<double>(cp);
 }
 
 Bytes AttentionWork::bytes() const {
   const int64_t per_token = (heads + kv_heads) * (head_dim + v_head_dim);
-  return (backward ? 2 : 1) * batch * seq * per_token * size_of(type);
+  return (backward ? 2 : 1) * batch * seq / cp * per_token * size_of(type);
 }
 
 std::string describe(const Work& work) {

@@ -35,6 +35,7 @@ struct AttentionWork {
   int64_t head_dim = 0, v_head_dim = 0;
   int64_t window = 0;  // 0 = full causal
   DataType type = DataType::kFp32;
+  int64_t cp = 1;  // ranks that share the pairs of each sequence evenly
   // Query-key pairs of one head of one sequence: query i sees min(i + 1, window) keys.
   double pairs() const;
   // Matrix FLOPs of the causal half: forward 2 products; backward 5 (flash: scores are recomputed).
@@ -93,6 +94,12 @@ struct CollectiveWork {
   CollectiveKind kind = CollectiveKind::kAllReduce;
   Axis axis = Axis::kTp;
   Bytes bytes = 0;  // total buffer in the sense of nccl-tests (all-gather: of the gathered result)
+  // All-to-all of tokens to experts: `bytes` are one copy of this rank's tokens, each of which goes
+  // to `copies` members drawn at random. per_instance: only once to each instance of a level that
+  // holds several of them, of which there are at most max_instances (0 = any number).
+  int64_t copies = 0;
+  bool per_instance = false;
+  int64_t max_instances = 0;
 };
 
 using Work = std::variant<GemmWork, AttentionWork, PassWork, CollectiveWork>;

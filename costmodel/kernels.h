@@ -1,0 +1,26 @@
+// Kernels: how a framework's software performs the layers, where that changes the list of Steps.
+// Facts, not fitted figures; the defaults are what this project's own executor does.
+#pragma once
+
+namespace shardwright {
+
+struct Kernels {
+  bool flash_attention = true;  // false: scores, softmax and context as separate kernels
+  // Weight gradients are added to fp32 main gradients: 8 bytes for each local weight and
+  // microbatch, also where the matrix product does the adding.
+  bool main_gradients = false;
+  // Recomputation runs whole functions again: the last product and its reduction too, whose
+  // results nobody needs (torch.utils.checkpoint, Megatron-LM).
+  bool whole_recompute = false;
+  // The loss reads its logits once forward and twice backward. false: through fp32 copies, 20 bytes
+  // for each of [tokens, vocabulary] in all (modelling of published runs, "logits").
+  bool fused_loss = true;
+  // Expert dispatch sends a token once to each node that needs it and copies it there (DeepEP,
+  // HybridEP). false: once for each expert.
+  bool node_dispatch = false;
+  bool dropout =
+      false;  // residual and attention dropout with their masks (GPT-2 and GPT-3 recipes)
+  friend bool operator==(const Kernels&, const Kernels&) = default;
+};
+
+}  // namespace shardwright

@@ -26,6 +26,14 @@ class BackwardBuilder {
     pass(StepOp::kFinalNorm, s.pass(norm_pass(model_, true), s.stream, s.hidden, 3));
   }
 
+  void mtp() {
+    layer_ = -1;
+    const LayerShape s(model_, chunk_, model_.kinds.back());
+    linear(s, StepOp::kMtp, s.hidden / s.tp, 2 * s.hidden, s.tokens, 1);
+    pass(StepOp::kMtp, s.pass(norm_pass(model_, true), s.stream, 2 * s.hidden, 4));
+    accumulate(2 * s.hidden * s.hidden / s.tp);
+  }
+
   void layer(int64_t index) {
     layer_ = index;
     const LayerShape s(model_, chunk_, model_.layer(index));
@@ -146,11 +154,17 @@ void append_backward(const ModelSpec& model, const ChunkShape& chunk, ChunkPart 
   if (part == ChunkPart::kEmbedding) builder.embedding();
   if (part == ChunkPart::kLayer) builder.layer(layer);
   if (part == ChunkPart::kHead) builder.head();
+  if (part == ChunkPart::kMtp) builder.mtp();
 }
 
 std::vector<Step> backward_steps(const ModelSpec& model, const ChunkShape& chunk) {
   std::vector<Step> steps;
   BackwardBuilder builder(model, chunk, &steps);
+  for (int64_t i = 0; i < chunk.mtp_layers; ++i) {
+    builder.head();
+    builder.layer(model.layers() - 1);
+    builder.mtp();
+  }
   if (chunk.head) builder.head();
   for (int64_t i = chunk.num_layers - 1; i >= 0; --i) {
     const int64_t layer = chunk.first_layer + i;

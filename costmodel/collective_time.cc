@@ -143,27 +143,35 @@ double stage_s(const LinkLevel& level, CollectiveKind kind, const Stage& stage, 
 
 }  // namespace
 
-double collective_s(const ClusterSpec& cluster, const CollectiveWork& work,
-                    const GroupPlacement& group) {
+LevelSeconds collective_levels(const ClusterSpec& cluster, const CollectiveWork& work,
+                               const GroupPlacement& group) {
+  LevelSeconds out;
   SW_CHECK(group.first >= 0 && group.stride >= 1 && group.size >= 1,
            "group " << group.first << " + " << group.stride << " * " << group.size);
-  if (group.size == 1) return 0;
+  if (group.size == 1) return out;
   const int64_t last = group.first + group.stride * (group.size - 1);
   SW_CHECK_LT(last, cluster.num_devices(), describe(work));
   Stage stage{group.size, group.size};
-  double seconds = 0;
-  for (const LinkLevel& level : cluster.levels) {
+  for (size_t i = 0; i < cluster.levels.size(); ++i) {
+    const LinkLevel& level = cluster.levels[i];
     stage.after = instances_of(group, level.size);
     if (stage.after < stage.before) {
-      seconds += work.copies > 0
-                     ? expert_exchange_s(level, work, stage, static_cast<double>(group.size))
-                     : stage_s(level, work.kind, stage, static_cast<double>(work.bytes),
-                               static_cast<double>(group.size));
+      const double seconds =
+          work.copies > 0 ? expert_exchange_s(level, work, stage, static_cast<double>(group.size))
+                          : stage_s(level, work.kind, stage, static_cast<double>(work.bytes),
+                                    static_cast<double>(group.size));
+      (i == 0 ? out.inside : out.outside) += seconds;
     }
     if (stage.after == 1) break;
     stage.before = stage.after;
   }
-  return seconds;
+  return out;
+}
+
+double collective_s(const ClusterSpec& cluster, const CollectiveWork& work,
+                    const GroupPlacement& group) {
+  const LevelSeconds seconds = collective_levels(cluster, work, group);
+  return seconds.inside + seconds.outside;
 }
 
 }  // namespace shardwright

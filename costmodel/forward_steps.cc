@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "costmodel/layer_steps.h"
 
 namespace shardwright {
@@ -40,6 +42,15 @@ class ForwardBuilder {
       add(StepOp::kLossReduce,
           CollectiveWork{CollectiveKind::kAllGather, Axis::kTp, s.tokens * 3 * 4 * s.tp});
     }
+  }
+
+  // Norms of the stream and of the next token's embedding, and both projected into one
+  // (2412.19437).
+  void mtp() {
+    begin(-1, Phase::kForward);
+    const LayerShape s(model_, chunk_, model_.kinds.back());
+    add(StepOp::kMtp, s.pass(norm_pass(model_, false), s.stream, 2 * s.hidden, 2));
+    linear(s, StepOp::kMtp, s.hidden / s.tp, 2 * s.hidden, s.tokens);
   }
 
  private:
@@ -173,6 +184,7 @@ void append_forward(const ModelSpec& model, const ChunkShape& chunk, ChunkPart p
   if (part == ChunkPart::kEmbedding) builder.embedding();
   if (part == ChunkPart::kLayer) builder.layer(layer, Phase::kForward);
   if (part == ChunkPart::kHead) builder.head();
+  if (part == ChunkPart::kMtp) builder.mtp();
 }
 
 std::vector<Step> forward_steps(const ModelSpec& model, const ChunkShape& chunk) {
@@ -183,6 +195,11 @@ std::vector<Step> forward_steps(const ModelSpec& model, const ChunkShape& chunk)
     builder.layer(chunk.first_layer + i, Phase::kForward);
   }
   if (chunk.head) builder.head();
+  for (int64_t i = 0; i < chunk.mtp_layers; ++i) {
+    builder.mtp();
+    builder.layer(model.layers() - 1, Phase::kForward);
+    builder.head();
+  }
   return steps;
 }
 
@@ -198,12 +215,20 @@ bool is_recomputed(const ModelSpec& model, const ChunkShape& chunk, const Step& 
   return (modules & chunk.recompute_modules) != 0;
 }
 
+void append_recompute(const ModelSpec& model, const ChunkShape& chunk, int64_t layer,
+                      std::vector<Step>* out) {
+  const auto begin = static_cast<std::ptrdiff_t>(out->size());
+  ForwardBuilder(model, chunk, out).layer(layer, Phase::kRecompute);
+  if (chunk.recompute_modules == 0 && chunk.recompute_layers == 0) return;
+  const auto kept = std::remove_if(out->begin() + begin, out->end(), [&](const Step& step) {
+    return !is_recomputed(model, chunk, step);
+  });
+  out->erase(kept, out->end());
+}
+
 std::vector<Step> recompute_steps(const ModelSpec& model, const ChunkShape& chunk, int64_t layer) {
   std::vector<Step> steps;
-  ForwardBuilder(model, chunk, &steps).layer(layer, Phase::kRecompute);
-  const bool whole = chunk.recompute_modules == 0 && chunk.recompute_layers == 0;
-  if (whole) return steps;
-  std::erase_if(steps, [&](const Step& step) { return !is_recomputed(model, chunk, step); });
+  append_recompute(model, chunk, layer, &steps);
   return steps;
 }
 

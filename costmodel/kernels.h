@@ -18,6 +18,8 @@ struct Kernels {
   // Expert dispatch sends a token once to each node that needs it and copies it there (DeepEP,
   // HybridEP). false: once for each expert.
   bool node_dispatch = false;
+  // A message between stages is cut into tp parts, one sent by each rank. false: all of it by each.
+  bool scattered_messages = false;
   bool dropout =
       false;  // residual and attention dropout with their masks (GPT-2 and GPT-3 recipes)
   friend bool operator==(const Kernels&, const Kernels&) = default;

@@ -50,5 +50,11 @@ std::optional<Error> check_supports(const ClusterSpec& cluster, DataType type);
 // REQUIRES: the group lies within the cluster.
 double collective_s(const ClusterSpec& cluster, const CollectiveWork& work,
                     const GroupPlacement& group);
+// The same, split into what the innermost level takes and what those around it do.
+struct LevelSeconds {
+  double inside = 0, outside = 0;
+};
+LevelSeconds collective_levels(const ClusterSpec& cluster, const CollectiveWork& work,
+                               const GroupPlacement& group);
 
 }  // namespace shardwright

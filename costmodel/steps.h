@@ -93,6 +93,8 @@ struct ChunkShape {
   int64_t first_layer = 0, num_layers = 0;
   bool embedding = false;  // this chunk starts with the embedding
   bool head = false;       // this chunk ends with final norm, logits and loss
+  int64_t mtp_layers =
+      0;  // multi-token-prediction modules that follow, each with a head of its own
   int64_t tp = 1;
   Split split;
   Kernels kernels;
@@ -110,7 +112,11 @@ int64_t padded_vocab_share(const ModelSpec& model, int64_t tp);
 
 // Parts of a chunk, for those who need each once and not the whole list: every layer of one kind
 // has the same steps. `layer` counts for kLayer only.
-enum class ChunkPart { kEmbedding, kLayer, kHead };
+// kMtp: what a multi-token-prediction module has before its layer and its use of the head.
+enum class ChunkPart { kEmbedding, kLayer, kHead, kMtp };
+// kRecompute: the part of one layer's forward that its backward computes again.
+void append_recompute(const ModelSpec& model, const ChunkShape& chunk, int64_t layer,
+                      std::vector<Step>* out);
 void append_forward(const ModelSpec& model, const ChunkShape& chunk, ChunkPart part, int64_t layer,
                     std::vector<Step>* out);
 // Without what is computed again.

@@ -250,6 +250,7 @@ std::string check_compilable(const Plan& plan) {
   if (!(plan.split == plain.split)) return "cp, ep, etp and sequence_parallel";
   if (plan.virtual_stages != 1) return "virtual_stages";
   if (plan.zero != 0) return "zero";
+  if (plan.mtp_layers != 0) return "mtp_layers";
   if (plan.recompute == Recompute::kSelective || plan.recompute_layers != 0) {
     return "recomputation of parts";
   }

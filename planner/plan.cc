@@ -53,6 +53,7 @@ ChunkShape chunk_shape(const Plan& plan, int64_t index) {
   chunk.num_layers = plan.stage_layers[index];
   chunk.embedding = index == 0;
   chunk.head = index == chunks - 1;
+  chunk.mtp_layers = chunk.head ? plan.mtp_layers : 0;
   chunk.tp = plan.tp;
   chunk.split = plan.split;
   chunk.micro_batch = plan.micro_batch;

@@ -48,6 +48,7 @@ struct Plan {
   int64_t virtual_stages = 1;  // chunks per stage of interleaved 1F1B
   int64_t zero = 0;  // sharded over replicas: 1 optimizer state, 2 and gradients, 3 and weights
   int64_t shard_group = 0;         // replicas that share one sharded copy; 0 = all of dp * cp
+  int64_t mtp_layers = 0;          // of the model's multi-token-prediction modules, those trained
   int64_t recompute_layers = 0;    // full: of so many layers of each chunk; 0 = all
   uint32_t recompute_modules = 0;  // selective: RecomputeModule bits
   DataType gradient_type = DataType::kFp32;  // accumulated and reduced

@@ -20,6 +20,7 @@ void for_each_choice(PlanType&& plan, Each&& each) {
   each("virtual_stages", plan.virtual_stages);
   each("zero", plan.zero);
   each("shard_group", plan.shard_group);
+  each("mtp_layers", plan.mtp_layers);
   each("recompute_layers", plan.recompute_layers);
   each("gradient_type", plan.gradient_type);
   each("moment_type", plan.moment_type);
@@ -48,7 +49,8 @@ int64_t highest(const std::string& key) {
   return key == "virtual_stages" || key == "recompute_layers" ? kMaxLayers : kMaxDevices;
 }
 bool may_be_zero(const std::string& key) {
-  return key == "zero" || key == "etp" || key == "shard_group" || key == "recompute_layers";
+  return key == "zero" || key == "etp" || key == "mtp_layers" || key == "shard_group" ||
+         key == "recompute_layers";
 }
 
 struct Reader {

@@ -2,6 +2,7 @@
 
 #include "costmodel/check.h"
 #include "costmodel/parameters.h"
+#include "planner/program/closing_work.h"
 
 namespace shardwright {
 namespace {
@@ -9,10 +10,6 @@ namespace {
 constexpr Bytes kFp32 = 4;
 
 Step outside(StepOp op, Work work) { return {op, Phase::kForward, -1, std::move(work)}; }
-
-PassWork flat_pass(PassKind kind, int64_t elements, double touches) {
-  return {kind, 1, elements, static_cast<Bytes>(touches * static_cast<double>(elements * kFp32))};
-}
 
 }  // namespace
 
@@ -42,6 +39,10 @@ std::vector<Step> StepTable::make(const Instruction& instruction) const {
   const ChunkInfo& info = program_.chunks.at(instruction.chunk);
   const ChunkShape shape = info.shape();
   const int64_t count = local_parameters(model_, shape);
+  const ClosingShape closing{.gradients = count,
+                             .updated = count,
+                             .optimizer = optimizer_,
+                             .weight_type = DataType::kFp32};
   switch (instruction.op) {
     case OpCode::kForward:
       return forward_steps(model_, shape);
@@ -67,16 +68,12 @@ std::vector<Step> StepTable::make(const Instruction& instruction) const {
                       CollectiveWork{CollectiveKind::kAllReduce, Axis::kTied, table})};
     }
     case OpCode::kClip:
-      return {outside(StepOp::kSquareSum, flat_pass(PassKind::kSquareSum, count, 1)),
+      return {outside(StepOp::kSquareSum, square_sum_work(closing)),
               outside(StepOp::kNormReduce,
                       CollectiveWork{CollectiveKind::kAllReduce, Axis::kWorld, 16})};
-    case OpCode::kOptimizerStep: {
-      // AdamW reads weight, gradient and two moments and writes three of them; SGD two and one.
-      const bool adamw = optimizer_ == OptimizerKind::kAdamW;
-      return {outside(StepOp::kUpdate,
-                      flat_pass(adamw ? PassKind::kAdamW : PassKind::kSgd, count, adamw ? 7 : 3)),
-              outside(StepOp::kZeroGradients, flat_pass(PassKind::kFill, count, 1))};
-    }
+    case OpCode::kOptimizerStep:
+      return {outside(StepOp::kUpdate, update_work(closing)),
+              outside(StepOp::kZeroGradients, zero_work(closing))};
     case OpCode::kCount:
       break;
   }

@@ -1,0 +1,112 @@
+#include "costmodel/factors.h"
+
+#include <nlohmann/json.hpp>
+
+#include "costmodel/check.h"
+
+namespace shardwright {
+namespace {
+
+constexpr FactorOwner kDevice = FactorOwner::kDevice;
+constexpr FactorOwner kLink = FactorOwner::kInterconnect;
+constexpr FactorOwner kStack = FactorOwner::kStack;
+
+// `usual` and `spread` start from the study of published runs (modelling_runs.md, section 3) and
+// are replaced by the refit over all of them (tools/refit_stacks.sh).
+constexpr std::array<FactorInfo, kNumFactors> kInfos = {{
+    {"gemm", kDevice, "x", 1, 1.2, 0.15, 0.9, 2.2,
+     "time of long runs over short benchmarks: clocks under power, layouts of the gradients"},
+    {"fp8_gemm", kDevice, "x", 1, 1.2, 0.2, 0.7, 2.5, "the same for fp8 and nvfp4 products"},
+    {"attention", kDevice, "x", 1, 1.4, 0.2, 0.7, 3,
+     "the same for attention; its gradient is not in the operator data"},
+    {"unaligned", kDevice, "x", 1, 4, 0.4, 1, 12,
+     "products with a width that is no multiple of 8 leave the tensor cores"},
+    {"node_link", kLink, "x", 1, 1.1, 0.2, 0.8, 3, "collectives inside a node beside other work"},
+    {"network", kLink, "x", 1, 1.3, 0.4, 0.9, 8, "time on the network over its nominal rate"},
+    {"skew", kLink, "share per doubling of nodes", 0, 0.006, 0.7, 0.0005, 0.06,
+     "waiting for the slowest node; 1.4-4 % a doubling are seen"},
+    {"stack_gemm", kStack, "x", 1, 1, 0.05, 0.85, 1.4, "layouts, fusions and padding of products"},
+    {"pass", kStack, "x", 1, 1.8, 0.5, 0.6, 8,
+     "memory traffic over the least: eager kernels, casts, dropout, transposes"},
+    {"stack_attention", kStack, "x", 1, 1, 0.25, 0.6, 3, "generation of the attention kernel"},
+    {"quantise", kStack, "x", 1, 2, 0.5, 0.5, 12, "casts to fp8 over their least traffic"},
+    {"permute", kStack, "x", 1, 2, 0.5, 0.7, 10, "traffic of dispatch and combine over the least"},
+    {"host_step", kStack, "s per step", 0, 2e-5, 0.7, 1e-6, 2e-4,
+     "time of the host to launch a step's kernels"},
+    {"host_moe", kStack, "s per layer and pass", 0, 2e-3, 1.0, 5e-5, 2e-2,
+     "the host's part in routing: counts, sorting, waiting for the device"},
+    {"drag", kStack, "share", 0, 0.2, 0.5, 0.02, 1,
+     "of hidden communication, what it costs the compute beside it"},
+    {"member", kStack, "s per replica", 0, 1e-4, 1.0, 1e-6, 6e-3,
+     "messages of the sharded optimizer that grow with the replicas"},
+    {"fixed", kStack, "s per training step", 0, 0.03, 1.0, 1e-3, 0.5,
+     "optimizer launches, gradient clipping, logging, data"},
+}};
+
+}  // namespace
+
+const char* name_of(FactorOwner owner) {
+  return owner == kDevice ? "device" : owner == kLink ? "interconnect" : "stack";
+}
+
+const std::array<FactorInfo, kNumFactors>& factor_infos() { return kInfos; }
+const FactorInfo& info_of(Factor factor) { return kInfos.at(static_cast<size_t>(factor)); }
+
+Factors neutral_factors() {
+  Factors factors{};
+  for (size_t i = 0; i < kNumFactors; ++i) factors.values[i] = kInfos[i].neutral;
+  return factors;
+}
+
+double FactorTable::value(Factor factor, const std::string& owner) const {
+  const FactorInfo& info = info_of(factor);
+  const auto& owners = of[static_cast<size_t>(info.owner)];
+  const auto found = owners.find(owner);
+  if (found == owners.end()) return info.usual;
+  const auto value = found->second.find(factor);
+  return value == found->second.end() ? info.usual : value->second;
+}
+
+Factors FactorTable::resolve(const std::string& device, const std::string& interconnect,
+                             const std::string& stack) const {
+  const std::array<const std::string*, 3> owners = {&device, &interconnect, &stack};
+  Factors out{};
+  for (size_t i = 0; i < kNumFactors; ++i) {
+    out.values[i] = value(static_cast<Factor>(i), *owners[static_cast<size_t>(kInfos[i].owner)]);
+  }
+  return out;
+}
+
+Json to_json(const FactorTable& table) {
+  Json json = Json::object();
+  for (size_t kind = 0; kind < table.of.size(); ++kind) {
+    Json& owners = json[name_of(static_cast<FactorOwner>(kind))] = Json::object();
+    for (const auto& [owner, values] : table.of[kind]) {
+      for (const auto& [factor, value] : values) owners[owner][info_of(factor).name] = value;
+    }
+  }
+  return json;
+}
+
+Result<FactorTable> read_factors(const Json& json, const std::string& file) {
+  FactorTable table;
+  Fields top(json, file);
+  for (size_t kind = 0; kind < table.of.size(); ++kind) {
+    const std::string name = name_of(static_cast<FactorOwner>(kind));
+    if (!top.has(name)) continue;
+    for (const auto& [owner, values] : top.object(name).items()) {
+      Fields fields(values, file, name + "." + owner + ".");
+      for (size_t i = 0; i < kNumFactors; ++i) {
+        const FactorInfo& info = kInfos[i];
+        if (info.owner != static_cast<FactorOwner>(kind) || !fields.has(info.name)) continue;
+        table.of[kind][owner][static_cast<Factor>(i)] =
+            fields.number(info.name, info.low * 0.1, info.high * 10);
+      }
+      if (auto error = fields.finish()) return *error;
+    }
+  }
+  if (auto error = top.finish()) return *error;
+  return table;
+}
+
+}  // namespace shardwright

@@ -1,0 +1,76 @@
+// Factors: the few figures of the time model that operator tables cannot give and published runs
+// can: how much slower long runs are than short benchmarks, what a framework's passes and its host
+// cost, what overlapping costs. Each belongs to a device, an interconnect or a software stack,
+// never to a record, a paper or a model.
+#pragma once
+
+#include <array>
+#include <map>
+#include <string>
+
+#include "costmodel/json.h"
+
+namespace shardwright {
+
+enum class Factor {
+  // Of a device.
+  kGemm,
+  kFp8Gemm,
+  kAttention,
+  kUnaligned,
+  // Of an interconnect.
+  kNodeLink,
+  kNetwork,
+  kSkew,
+  // Of a software stack.
+  kStackGemm,
+  kPass,
+  kStackAttention,
+  kQuantise,
+  kPermute,
+  kHostStep,
+  kHostMoe,
+  kDrag,
+  kMember,
+  kFixed,
+  kCount
+};
+constexpr size_t kNumFactors = static_cast<size_t>(Factor::kCount);
+enum class FactorOwner { kDevice, kInterconnect, kStack };
+const char* name_of(FactorOwner owner);  // "device", "interconnect", "stack"
+
+struct FactorInfo {
+  const char* name;
+  FactorOwner owner;
+  const char* unit;
+  double neutral;    // no effect: what simulate assumes
+  double usual;      // median over the owners known, before any run is seen
+  double spread;     // standard deviation of ln(value) between owners: the prior of a new one
+  double low, high;  // the plausible range
+  const char* reason;
+};
+const std::array<FactorInfo, kNumFactors>& factor_infos();
+const FactorInfo& info_of(Factor factor);
+
+// One value each, resolved for a device, an interconnect and a stack.
+struct Factors {
+  std::array<double, kNumFactors> values;
+  double at(Factor factor) const { return values[static_cast<size_t>(factor)]; }
+  double& at(Factor factor) { return values[static_cast<size_t>(factor)]; }
+};
+Factors neutral_factors();
+
+// Fitted values by owner: an owner that is not listed, or a factor that its owner does not list,
+// has the usual value.
+struct FactorTable {
+  // owner kind, name of the owner, factor
+  std::array<std::map<std::string, std::map<Factor, double>>, 3> of;
+  Factors resolve(const std::string& device, const std::string& interconnect,
+                  const std::string& stack) const;
+  double value(Factor factor, const std::string& owner) const;
+};
+// {"device": {"h100-sxm-80gb": {"gemm": 1.2, ...}, ...}, "interconnect": ..., "stack": ...}
+Json to_json(const FactorTable& table);
+Result<FactorTable> read_factors(const Json& json, const std::string& file);
+
+}  // namespace shardwright

@@ -1,0 +1,58 @@
+// The time of a training step in closed form, over the same Steps that simulate prices: one price
+// per kind of layer instead of one per instruction. Covers every choice of a plan; where compile
+// can make a Program too, both agree (tests/planner/estimate_test.cc).
+//
+//   T = (m - 1/v) t_slowest + (1/v) sum over stages of t_stage      filling, steady state, draining
+//     + messages of filling and draining
+//     + gradients, where the last backward does not hide them, update, clipping, gathered weights
+//     + fixed cost, and waiting that grows with the nodes
+//   t = forward + backward (+ recomputed forward) of one microbatch, each of them the smooth
+//       maximum of the device's time and the host's.
+// Communication beside compute: max(a, b) + drag * min(a, b).
+#pragma once
+
+#include <memory>
+
+#include "costmodel/factors.h"
+#include "costmodel/pricer.h"
+#include "planner/plan.h"
+
+namespace shardwright {
+
+// Seconds of the slowest stage's rank, adding up to the step.
+struct EstimateParts {
+  double compute = 0;     // of all microbatches, recomputation included
+  double tensor = 0;      // exposed tp collectives
+  double context = 0;     // exposed cp exchanges
+  double experts = 0;     // exposed expert all-to-all
+  double sharding = 0;    // exposed gathers and scatters of sharded weights inside the passes
+  double host = 0;        // device waiting for the host
+  double bubble = 0;      // waiting for other stages, messages included
+  double gradients = 0;   // exposed reduction
+  double parameters = 0;  // exposed gather of updated weights
+  double optimizer = 0;
+  double fixed = 0;  // with skew
+};
+struct Estimate {
+  double step_s = 0;
+  EstimateParts parts;
+};
+
+// Loaded once for a model on a cluster; estimates any number of plans. Not for several threads at
+// once. Prices for the device of rank 0: clusters of several devices need simulate.
+class Estimator {
+ public:
+  // All but `kernels` and `factors` must outlive this.
+  Estimator(const ModelSpec& model, const ClusterSpec& cluster, const Kernels& kernels,
+            const Factors& factors);
+  ~Estimator();
+  // REQUIRES: the plan obeys the rules of legality.h and its precision has a peak.
+  Estimate estimate(const Plan& plan);
+  void set_factors(const Factors& factors);
+
+ private:
+  class Timer;
+  std::unique_ptr<Timer> timer_;
+};
+
+}  // namespace shardwright

@@ -21,7 +21,7 @@ constexpr std::array<FactorInfo, kNumFactors> kInfos = {{
      "the same for attention; its gradient is not in the operator data"},
     {"unaligned", kDevice, "x", 1, 4, 0.4, 1, 12,
      "products with a width that is no multiple of 8 leave the tensor cores"},
-    {"node_link", kLink, "x", 1, 1.1, 0.2, 0.8, 3, "collectives inside a node beside other work"},
+    {"node_link", kDevice, "x", 1, 1.1, 0.2, 0.8, 3, "collectives inside a node beside other work"},
     {"network", kLink, "x", 1, 1.3, 0.4, 0.9, 8, "time on the network over its nominal rate"},
     {"skew", kLink, "share per doubling of nodes", 0, 0.006, 0.7, 0.0005, 0.06,
      "waiting for the slowest node; 1.4-4 % a doubling are seen"},
@@ -58,13 +58,21 @@ Factors neutral_factors() {
   return factors;
 }
 
+FactorTable::FactorTable() {
+  for (size_t i = 0; i < kNumFactors; ++i) {
+    usual[i] = kInfos[i].usual;
+    spread[i] = kInfos[i].spread;
+  }
+}
+
 double FactorTable::value(Factor factor, const std::string& owner) const {
   const FactorInfo& info = info_of(factor);
   const auto& owners = of[static_cast<size_t>(info.owner)];
   const auto found = owners.find(owner);
-  if (found == owners.end()) return info.usual;
+  const double fallback = usual[static_cast<size_t>(factor)];
+  if (found == owners.end()) return fallback;
   const auto value = found->second.find(factor);
-  return value == found->second.end() ? info.usual : value->second;
+  return value == found->second.end() ? fallback : value->second;
 }
 
 Factors FactorTable::resolve(const std::string& device, const std::string& interconnect,
@@ -79,6 +87,10 @@ Factors FactorTable::resolve(const std::string& device, const std::string& inter
 
 Json to_json(const FactorTable& table) {
   Json json = Json::object();
+  for (size_t i = 0; i < kNumFactors; ++i) {
+    json["usual"][kInfos[i].name] = table.usual[i];
+    json["spread"][kInfos[i].name] = table.spread[i];
+  }
   for (size_t kind = 0; kind < table.of.size(); ++kind) {
     Json& owners = json[name_of(static_cast<FactorOwner>(kind))] = Json::object();
     for (const auto& [owner, values] : table.of[kind]) {
@@ -91,6 +103,14 @@ Json to_json(const FactorTable& table) {
 Result<FactorTable> read_factors(const Json& json, const std::string& file) {
   FactorTable table;
   Fields top(json, file);
+  for (const auto& [name, values] : {std::pair{"usual", &table.usual}, {"spread", &table.spread}}) {
+    if (!top.has(name)) continue;
+    Fields fields(top.object(name), file, std::string(name) + ".");
+    for (size_t i = 0; i < kNumFactors; ++i) {
+      (*values)[i] = fields.number_or(kInfos[i].name, (*values)[i], 1e-9, 1e3);
+    }
+    if (auto error = fields.finish()) return *error;
+  }
   for (size_t kind = 0; kind < table.of.size(); ++kind) {
     const std::string name = name_of(static_cast<FactorOwner>(kind));
     if (!top.has(name)) continue;

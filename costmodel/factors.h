@@ -18,8 +18,8 @@ enum class Factor {
   kFp8Gemm,
   kAttention,
   kUnaligned,
-  // Of an interconnect.
   kNodeLink,
+  // Of an interconnect.
   kNetwork,
   kSkew,
   // Of a software stack.
@@ -65,11 +65,14 @@ Factors neutral_factors();
 struct FactorTable {
   // owner kind, name of the owner, factor
   std::array<std::map<std::string, std::map<Factor, double>>, 3> of;
+  std::array<double, kNumFactors> usual, spread;  // as FactorInfo has them, or refitted
+  FactorTable();
   Factors resolve(const std::string& device, const std::string& interconnect,
                   const std::string& stack) const;
   double value(Factor factor, const std::string& owner) const;
 };
-// {"device": {"h100-sxm-80gb": {"gemm": 1.2, ...}, ...}, "interconnect": ..., "stack": ...}
+// {"usual": {...}, "spread": {...}, "device": {"h100-sxm-80gb": {"gemm": 1.2, ...}, ...},
+// "interconnect": ..., "stack": ...}
 Json to_json(const FactorTable& table);
 Result<FactorTable> read_factors(const Json& json, const std::string& file);
 

@@ -257,7 +257,8 @@ double Estimator::Timer::pass_seconds(const Pass& spent, double sharding,
   join(spent.cp, plan_->split.cp_kind == CpKind::kRing, &parts->context);
   join(spent.ep, overlap.experts, &parts->experts);
   join(sharding, overlap.parameters, &parts->sharding);
-  const double host = spent.steps * at(Factor::kHostStep) + spent.moe * at(Factor::kHostMoe);
+  const double host = kernels_.host_share *
+                      (spent.steps * at(Factor::kHostStep) + spent.moe * at(Factor::kHostMoe));
   const double seconds = smooth_max(busy, host);
   parts->host += seconds - busy;
   return seconds;

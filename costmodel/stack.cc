@@ -1,0 +1,94 @@
+#include "costmodel/stack.h"
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+namespace shardwright {
+namespace {
+
+constexpr const char* kSchema = "shardwright.stack/1";
+
+// Calls each(key, fact) for every fact: one list for reading and for writing.
+template <typename KernelsType, typename Each>
+void for_each_fact(KernelsType& kernels, Each&& each) {
+  each("flash_attention", kernels.flash_attention);
+  each("main_gradients", kernels.main_gradients);
+  each("whole_recompute", kernels.whole_recompute);
+  each("fused_loss", kernels.fused_loss);
+  each("node_dispatch", kernels.node_dispatch);
+  each("scattered_messages", kernels.scattered_messages);
+  each("dropout", kernels.dropout);
+}
+
+void merge(const FactorTable& from, FactorTable* into) {
+  into->usual = from.usual;
+  into->spread = from.spread;
+  for (size_t kind = 0; kind < from.of.size(); ++kind) {
+    for (const auto& [owner, values] : from.of[kind]) {
+      for (const auto& [factor, value] : values) into->of[kind][owner][factor] = value;
+    }
+  }
+}
+
+}  // namespace
+
+Result<Stack> read_stack(const Json& json, const std::string& file, FactorTable factors) {
+  Stack stack;
+  Fields top(json, file);
+  if (top.text("schema") != kSchema && !top.error()) top.fail("schema", "another one", kSchema);
+  stack.name = top.text("name");
+  stack.source = top.text_or("source", "");
+  Fields kernels(top.object("kernels"), file, "kernels.");
+  for_each_fact(stack.kernels,
+                [&](const char* key, bool& fact) { fact = kernels.boolean_or(key, fact); });
+  stack.factors = std::move(factors);
+  const bool own = top.has("factors");
+  const Json& figures = own ? top.object("factors") : json;
+  if (auto error = top.finish()) return *error;
+  if (auto error = kernels.finish()) return *error;
+  if (!own) return stack;
+  const Result<FactorTable> read = read_factors(figures, file);
+  if (!read.ok()) return read.error();
+  merge(*read, &stack.factors);
+  return stack;
+}
+
+Json to_json(const Stack& stack) {
+  Json json = {{"schema", kSchema}, {"name", stack.name}, {"source", stack.source}};
+  for_each_fact(stack.kernels,
+                [&](const char* key, const bool& fact) { json["kernels"][key] = fact; });
+  json["factors"] = to_json(stack.factors);
+  return json;
+}
+
+Result<FactorTable> load_factors(const std::string& profiles_dir) {
+  const std::string path = profiles_dir + "/factors.json";
+  const Result<Json> json = read_json_file(path);
+  if (!json.ok()) return json.error();
+  return read_factors(*json, path);
+}
+
+Result<Stack> load_stack(const std::string& text, const std::string& profiles_dir) {
+  const std::string shipped = profiles_dir + "/stacks/" + text + ".json";
+  const bool named = text.find('/') == std::string::npos && std::filesystem::exists(shipped);
+  const std::string path = named ? shipped : text;
+  const Result<Json> json = read_json_file(path);
+  if (!json.ok()) return json.error();
+  Result<FactorTable> factors = load_factors(profiles_dir);
+  if (!factors.ok()) return factors.error();
+  return read_stack(*json, path, *std::move(factors));
+}
+
+std::string interconnect_of(const ClusterSpec& cluster) {
+  if (cluster.levels.size() < 2) return "";
+  const LinkLevel& outer = cluster.levels.back();
+  char rate[32];
+  std::snprintf(rate, sizeof rate, "-%g", outer.bytes_per_s / 1e9);
+  return outer.name + rate;
+}
+
+Factors factors_for(const Stack& stack, const ClusterSpec& cluster) {
+  return stack.factors.resolve(cluster.device_of(0).name, interconnect_of(cluster), stack.name);
+}
+
+}  // namespace shardwright

@@ -1,0 +1,87 @@
+#include "planner/cross_validate.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace shardwright {
+namespace {
+
+double log_ratio(const TimedRun& run, const FactorTable& table) {
+  return std::log(predicted_s(run, table) / run.measured_s);
+}
+
+// A fit without some runs starts where the fit over all ended, but its priors must not know them:
+// values of owners that only the left-out runs have are dropped.
+FactorTable priors_of(const FactorTable& fitted) {
+  FactorTable priors;
+  priors.usual = fitted.usual;
+  priors.spread = fitted.spread;
+  return priors;
+}
+
+// Mean |ln| of every run of the source over fits that each know one other of its runs.
+void calibrate_with_one(const std::vector<const TimedRun*>& runs, const std::vector<size_t>& own,
+                        const FactorTable& without, int choices, std::vector<Residuals>* out) {
+  std::vector<double> sum(own.size(), 0);
+  std::vector<int> times(own.size(), 0);
+  const size_t step = std::max<size_t>(1, own.size() / static_cast<size_t>(choices));
+  for (size_t given = step / 2; given < own.size(); given += step) {
+    TimedRun one = *runs[own[given]];
+    one.weight = 1;
+    const FactorTable after = fit({&one}, without);
+    for (size_t i = 0; i < own.size(); ++i) {
+      if (i == given) continue;
+      sum[i] += std::abs(log_ratio(*runs[own[i]], after));
+      ++times[i];
+    }
+  }
+  for (size_t i = 0; i < own.size(); ++i) {
+    (*out)[own[i]].after_one = times[i] > 0 ? sum[i] / times[i] : NAN;
+  }
+}
+
+}  // namespace
+
+std::vector<Residuals> cross_validate(const std::vector<const TimedRun*>& runs,
+                                      const FactorTable& fitted, int choices) {
+  std::vector<Residuals> out(runs.size());
+  std::map<std::string, std::vector<size_t>> sources;
+  for (size_t i = 0; i < runs.size(); ++i) {
+    out[i].fitted = log_ratio(*runs[i], fitted);
+    sources[runs[i]->source].push_back(i);
+  }
+  for (const auto& [source, own] : sources) {
+    std::vector<const TimedRun*> others;
+    for (const TimedRun* run : runs) {
+      if (run->source != source) others.push_back(run);
+    }
+    const FactorTable without = fit(others, priors_of(fitted));
+    for (size_t i : own) out[i].left_out = log_ratio(*runs[i], without);
+    calibrate_with_one(runs, own, without, choices, &out);
+  }
+  return out;
+}
+
+ErrorSummary summarise(std::vector<double> log_ratios) {
+  ErrorSummary out;
+  out.rows = log_ratios.size();
+  if (log_ratios.empty()) return out;
+  std::vector<double> errors;
+  for (double ratio : log_ratios) {
+    const double error = 100 * (std::exp(ratio) - 1);
+    out.bias += error / static_cast<double>(out.rows);
+    errors.push_back(std::abs(error));
+  }
+  std::sort(errors.begin(), errors.end());
+  for (double error : errors) out.mean += error / static_cast<double>(out.rows);
+  const auto at = [&](double share) {
+    return errors[std::min(errors.size() - 1,
+                           static_cast<size_t>(share * static_cast<double>(errors.size())))];
+  };
+  out.median = at(0.5);
+  out.p90 = at(0.9);
+  out.max = errors.back();
+  return out;
+}
+
+}  // namespace shardwright

@@ -21,6 +21,8 @@ constexpr std::array<FactorInfo, kNumFactors> kInfos = {{
      "the same for attention; its gradient is not in the operator data"},
     {"unaligned", kDevice, "x", 1, 4, 0.4, 1, 12,
      "products with a width that is no multiple of 8 leave the tensor cores"},
+    {"unaligned_batch", kDevice, "x", 1, 8, 0.4, 1, 20,
+     "the same for the batched products of unfused attention: head sizes"},
     {"node_link", kDevice, "x", 1, 1.1, 0.2, 0.8, 3, "collectives inside a node beside other work"},
     {"network", kLink, "x", 1, 1.3, 0.4, 0.9, 8, "time on the network over its nominal rate"},
     {"skew", kLink, "share per doubling of nodes", 0, 0.006, 0.7, 0.0005, 0.06,

@@ -18,6 +18,7 @@ enum class Factor {
   kFp8Gemm,
   kAttention,
   kUnaligned,
+  kUnalignedBatch,
   kNodeLink,
   // Of an interconnect.
   kNetwork,

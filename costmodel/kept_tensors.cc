@@ -23,7 +23,8 @@ struct Widths {
     out = static_cast<double>(a.out_width()) / tp;
     scores = static_cast<double>(a.heads * chunk.seq) / tp;
     gated = moe.experts > 0 || layer.mlp.gated;
-    dense = static_cast<double>(moe.experts > 0 ? moe.shared_ffn_hidden : layer.mlp.ffn_hidden) / tp;
+    dense =
+        static_cast<double>(moe.experts > 0 ? moe.shared_ffn_hidden : layer.mlp.ffn_hidden) / tp;
     copies = moe.experts > 0 ? static_cast<double>(moe.top_k) : 0;
     experts = static_cast<double>(moe.experts) / unsplit;
     const auto etp = static_cast<double>(chunk.split.expert_tp(chunk.tp));
@@ -154,9 +155,8 @@ double backward_bytes(const MemoryContext& c, const ChunkShape& chunk, int64_t i
   const LayerSpec& layer = c.model.layer(index);
   const Widths w(c, chunk, layer);
   const double up = w.gated ? 2 * kHalf : kHalf;
-  const double mlp = layer.moe.experts > 0
-                         ? up * std::max(w.expert, w.dense) + kHalf * w.expert_in
-                         : up * w.dense;
+  const double mlp =
+      layer.moe.experts > 0 ? up * std::max(w.expert, w.dense) + kHalf * w.expert_in : up * w.dense;
   const double scores = c.kernels.flash ? 0 : 2 * kHalf * w.scores;
   return w.tokens * (kHalf * w.hidden + std::max(mlp, scores));
 }
@@ -226,8 +226,8 @@ std::vector<HeldWeight> held_weights(const ModelSpec& model, const ChunkShape& c
   const int64_t etp = chunk.split.expert_tp(tp);
   add_mlp_weights(h, layer.moe.shared_ffn_hidden / tp, true, 1, false, &out);
   out.push_back({layer.moe.experts, h});
-  add_mlp_weights(h, layer.moe.ffn_hidden / etp, true,
-                  ceil_div(layer.moe.experts, chunk.split.ep), true, &out);
+  add_mlp_weights(h, layer.moe.ffn_hidden / etp, true, ceil_div(layer.moe.experts, chunk.split.ep),
+                  true, &out);
   return out;
 }
 

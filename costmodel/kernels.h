@@ -22,6 +22,8 @@ struct Kernels {
   bool scattered_messages = false;
   bool dropout =
       false;  // residual and attention dropout with their masks (GPT-2 and GPT-3 recipes)
+  // Vocabularies are padded to a multiple of 128 * tp, which keeps the head on tensor cores.
+  bool padded_vocabulary = false;
   // Share of the launches that the host still issues one by one: 1 eager, less with CUDA graphs.
   double host_share = 1;
   friend bool operator==(const Kernels&, const Kernels&) = default;

@@ -18,6 +18,7 @@ void for_each_fact(KernelsType& kernels, Each&& each) {
   each("node_dispatch", kernels.node_dispatch);
   each("scattered_messages", kernels.scattered_messages);
   each("dropout", kernels.dropout);
+  each("padded_vocabulary", kernels.padded_vocabulary);
 }
 
 void merge(const FactorTable& from, FactorTable* into) {

@@ -9,10 +9,10 @@
 namespace shardwright {
 namespace {
 
-constexpr int kRounds = 12;
+constexpr int kRounds = 25;
 constexpr double kStep = 0.02;     // of ln value, for derivatives
 constexpr double kLargest = 0.35;  // change of a ln value in one round
-constexpr double kDone = 1e-3;
+constexpr double kDone = 2e-4;
 
 // One value that the fit may move.
 struct Unknown {

@@ -95,7 +95,8 @@ class Estimator::Timer {
   double gemm(const GemmWork& work) const {
     double seconds = pricer_.gemm_s(work) * at(Factor::kStackGemm);
     seconds *= at(storage_of(work.type) == work.type ? Factor::kGemm : Factor::kFp8Gemm);
-    return is_unaligned(work) ? seconds * at(Factor::kUnaligned) : seconds;
+    if (!is_unaligned(work)) return seconds;
+    return seconds * at(work.count > 1 ? Factor::kUnalignedBatch : Factor::kUnaligned);
   }
   double attention(const AttentionWork& work) const {
     return pricer_.attention_s(work) * at(Factor::kAttention) * at(Factor::kStackAttention);

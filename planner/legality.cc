@@ -132,7 +132,7 @@ std::string batch(const Case& c) {
 
 std::string layers(const Case& c) {
   const int64_t chunks = c.plan.pp * c.plan.virtual_stages;
-  if (c.model.layers() >= chunks) return "";
+  if (c.model.layers() >= chunks - (c.plan.virtual_stages > 1 ? 2 : 0)) return "";
   return text(c.model.layers()) + " layers are fewer than pp " + text(c.plan.pp) +
          (c.plan.virtual_stages > 1 ? " * virtual_stages " + text(c.plan.virtual_stages) : "") +
          " stages";
@@ -146,7 +146,9 @@ std::string stage_layers(const Case& c) {
   }
   int64_t left = c.model.layers();
   for (size_t stage = 0; stage < stages.size(); ++stage) {
-    if (stages[stage] < 1 || stages[stage] > c.model.layers()) {
+    // Of many chunks the first may hold the embedding alone and the last the head.
+    const bool end = c.plan.virtual_stages > 1 && (stage == 0 || stage + 1 == stages.size());
+    if (stages[stage] < (end ? 0 : 1) || stages[stage] > c.model.layers()) {
       return "stage " + std::to_string(stage) + " has " + text(stages[stage]) + " of " +
              text(c.model.layers()) + " layers";
     }

@@ -60,7 +60,7 @@ Plan read_choices(Fields& fields) {
       read_kind<Recompute>(fields, "recompute", "none, full or selective", parse_recompute);
   plan.precision = read_kind<DataType>(fields, "precision", "a data type", parse_data_type);
   plan.optimizer = read_kind<OptimizerKind>(fields, "optimizer", "adamw or sgd", parse_optimizer);
-  plan.stage_layers = fields.integers("stage_layers", 1, kMaxSize);
+  plan.stage_layers = fields.integers("stage_layers", 0, kMaxSize);
   read_further_choices(&fields, &plan);
   if (fields.error()) return plan;
   const int64_t block = plan.dp * plan.micro_batch;

@@ -18,6 +18,7 @@ void add_plan(CLI::App& app, Action* action);
 void add_simulate(CLI::App& app, Action* action);
 void add_run(CLI::App& app, const std::vector<std::string>& command_line, Action* action);
 void add_compare(CLI::App& app, Action* action);
+void add_calibrate(CLI::App& app, Action* action);
 void add_validate(CLI::App& app, Action* action);
 
 }  // namespace shardwright

@@ -27,6 +27,7 @@ int run(int argc, char** argv) {
   add_simulate(app, &action);
   add_run(app, {argv, argv + argc}, &action);
   add_compare(app, &action);
+  add_calibrate(app, &action);
   add_validate(app, &action);
   try {
     app.parse(argc, argv);

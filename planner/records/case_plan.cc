@@ -176,7 +176,7 @@ class PlanReader {
 
   void layers() {
     const int64_t chunks = plan_.pp * plan_.virtual_stages;
-    if (chunks > kMaxChunks || model_.layers() < chunks) {
+    if (chunks > kMaxChunks || model_.layers() + (plan_.virtual_stages > 1 ? 2 : 0) < chunks) {
       return fail("parallel.pp", std::to_string(plan_.pp) + " * vpp " +
                                      std::to_string(plan_.virtual_stages),
                   "at most one chunk for each of " + std::to_string(model_.layers()) + " layers");
@@ -272,7 +272,7 @@ std::vector<int64_t> usual_layers(int64_t layers, int64_t chunks, bool mtp) {
   if (rest == 0) return out;
   const auto whole = [&](int64_t first, int64_t last) {
     const int64_t each = (layers + first + last) / chunks;
-    if ((layers + first + last) % chunks != 0 || each <= std::max(first, last)) return false;
+    if ((layers + first + last) % chunks != 0 || each < std::max(first, last)) return false;
     out.assign(out.size(), each);
     out.front() -= first;
     out.back() -= last;

@@ -38,21 +38,35 @@ double host_share_of(const Record& record) {
   return partial ? kPartialGraph : 1;
 }
 
+// What makes two rows of a source repeats of one configuration.
+std::string configuration_of(const TimedCase& one) {
+  const Plan& plan = one.timed.plan;
+  return one.timed.source + "|" + one.run.model.name + "|" + one.run.record->cluster.gpu + "|" +
+         name_of(plan.precision) + "|" + plan.label() + "|" + std::to_string(plan.global_batch) +
+         "|" + std::to_string(plan.seq) + "|" + one.timed.stack;
+}
+
+// Repeats share the weight of one row, and the rows of a source that of kSourceRows.
 void set_weights(TimedRuns* runs) {
-  std::map<std::string, double> rows;
+  std::map<std::string, double> rows, repeats;
   for (const auto& one : runs->cases) {
-    if (one->counts) rows[one->timed.source] += 1;
+    if (!one->counts) continue;
+    rows[one->timed.source] += 1;
+    repeats[configuration_of(*one)] += 1;
   }
   for (const auto& one : runs->cases) {
     TimedRun& run = one->timed;
     const double limit =
         run.source.find("single-node") == std::string::npos ? kSourceRows : kComposedRows;
     run.weight = std::min(1.0, limit / std::max(1.0, rows[run.source]));
+    run.weight /= std::max(1.0, repeats[configuration_of(*one)]);
     if (!one->counts) run.weight = kWeak * std::min(run.weight, 1.0);
   }
 }
 
 }  // namespace
+
+namespace {
 
 Kernels kernels_of(const RunCase& run, const Kernels& stack) {
   Kernels kernels = stack;
@@ -68,13 +82,36 @@ Kernels kernels_of(const RunCase& run, const Kernels& stack) {
   return kernels;
 }
 
-void set_printed_overlap(const Record& record, Plan* plan) {
-  if (mentions(record, {"extra.moe_ep_overlap", "extra.perf_config.moe_a2a_overlap"}, "true")) {
-    plan->overlap.experts = true;
-  }
-  if (mentions(record, {"features.tp_comm_overlap", "features.async_tp"}, "true")) {
-    plan->overlap.tensor = true;
-  }
+Plan time_plan_of(const RunCase& run) {
+  Plan plan = run.plan;
+  plan.mtp_layers = run.model.mtp_layers;
+  // Plain 1F1B of every framework here sends and receives between its computes.
+  plan.overlap.pipeline = plan.virtual_stages > 1;
+  return plan;
+}
+
+ModelSpec time_model_of(const RunCase& run, const Kernels& kernels) {
+  ModelSpec model = run.model;
+  if (kernels.padded_vocabulary) model.vocab = round_up(model.vocab, 128 * run.plan.tp);
+  return model;
+}
+
+// A network that the source does not print is that of its software's home.
+std::string network_of(const RunCase& run) {
+  const std::string name = interconnect_of(run.cluster);
+  if (name.empty() || !run.record->cluster.inter.empty()) return name;
+  return "unprinted, " + run.stack.substr(0, run.stack.find('+'));
+}
+
+}  // namespace
+
+TimeInputs time_inputs(const RunCase& run, const Kernels& stack) {
+  TimeInputs inputs;
+  inputs.kernels = kernels_of(run, stack);
+  inputs.model = time_model_of(run, inputs.kernels);
+  inputs.plan = time_plan_of(run);
+  inputs.interconnect = network_of(run);
+  return inputs;
 }
 
 Result<TimedRuns> timed_runs(const std::vector<RecordRow>& rows, const RecordTables& tables,
@@ -100,7 +137,6 @@ Result<TimedRuns> timed_runs(const std::vector<RecordRow>& rows, const RecordTab
     }
     auto one = std::make_unique<TimedCase>();
     one->run = *std::move(run);
-    set_printed_overlap(*one->run.record, &one->run.plan);
     TimedRun& timed = one->timed;
     timed.id = one->run.id;
     timed.source = one->run.source;
@@ -108,13 +144,14 @@ Result<TimedRuns> timed_runs(const std::vector<RecordRow>& rows, const RecordTab
     if (std::find(groups.begin(), groups.end(), "vTrain single-node") != groups.end()) {
       timed.source += ", single-node";
     }
-    timed.plan = one->run.plan;
+    const TimeInputs inputs = time_inputs(one->run, stacks[one->run.stack]);
+    timed.plan = inputs.plan;
     timed.device = one->run.device;
-    timed.interconnect = interconnect_of(one->run.cluster);
+    timed.interconnect = inputs.interconnect;
     timed.stack = one->run.stack;
     timed.measured_s = *one->run.measured_s;
-    timed.estimator = std::make_shared<Estimator>(one->run.model, one->run.cluster,
-                                                  kernels_of(one->run, stacks[one->run.stack]),
+    one->run.model = inputs.model;
+    timed.estimator = std::make_shared<Estimator>(one->run.model, one->run.cluster, inputs.kernels,
                                                   neutral_factors());
     one->counts = one->run.weak.empty();
     out.cases.push_back(std::move(one));

@@ -10,11 +10,14 @@
 
 namespace shardwright {
 
-// Kernels of the shipped stack that the record belongs to, with what the record itself prints:
-// attention kernel, fused loss, dispatcher, CUDA graphs. Also sets the plan's overlap of expert and
-// tensor traffic where it is printed.
-Kernels kernels_of(const RunCase& run, const Kernels& stack);
-void set_printed_overlap(const Record& record, Plan* plan);
+// What the estimator needs of a record, beside its cluster.
+struct TimeInputs {
+  ModelSpec model;  // with the vocabulary as the software pads it
+  Plan plan;
+  Kernels kernels;           // the stack's, with what the record itself prints
+  std::string interconnect;  // owner of the network's factors
+};
+TimeInputs time_inputs(const RunCase& run, const Kernels& stack);
 
 struct TimedCase {
   RunCase run;

@@ -23,6 +23,8 @@ struct Widths {
     out = static_cast<double>(a.out_width()) / tp;
     scores = static_cast<double>(a.heads * chunk.seq) / tp;
     gated = moe.experts > 0 || layer.mlp.gated;
+    quantised = storage_of(chunk.type) != chunk.type;
+    input = quantised ? c.stack.fp8_input : kHalf;
     dense =
         static_cast<double>(moe.experts > 0 ? moe.shared_ffn_hidden : layer.mlp.ffn_hidden) / tp;
     copies = moe.experts > 0 ? static_cast<double>(moe.top_k) : 0;
@@ -35,7 +37,8 @@ struct Widths {
   double tp, unsplit, tokens, hidden;
   double q, k, v, out, scores;
   double dense, copies, experts, expert_in, expert;
-  bool gated = false;
+  double input = kHalf;  // bytes per element that a product keeps of its input
+  bool gated = false, quantised = false;
 };
 
 class List {
@@ -55,15 +58,16 @@ class List {
   std::vector<KeptTensor> tensors_;
 };
 
-double norm_bytes(const MemoryContext& c) {
-  return c.kernels.norm_kernel ? c.stack.norm_kernel : c.stack.norm;
+// The output is the input of a product.
+double norm_bytes(const MemoryContext& c, const Widths& w) {
+  return (c.kernels.norm_kernel ? c.stack.norm_kernel : c.stack.norm) - kHalf + w.input;
 }
 
 void add_latent_attention(const MemoryContext& c, const Widths& w, List* list) {
   const double q_low = static_cast<double>(w.a.q_lora_rank) / w.unsplit;
   const double kv_low = static_cast<double>(w.a.kv_lora_rank) / w.unsplit;
   // Each low-rank vector and its norm's output.
-  list->add("latents", (q_low + kv_low) * (kHalf + norm_bytes(c)));
+  list->add("latents", (q_low + kv_low) * (kHalf + norm_bytes(c, w)));
   list->add("queries", kHalf * w.q, kRecomputeLatentUp);
   list->add("keys", kHalf * static_cast<double>(w.a.heads * w.a.head_dim) / w.tp,
             kRecomputeLatentUp);
@@ -85,20 +89,20 @@ void add_attention(const MemoryContext& c, const ChunkShape& chunk, const Widths
   // Exchanged heads: the output before and after the exchange back.
   const bool exchanged = chunk.split.cp > 1 && chunk.split.cp_kind == CpKind::kAllToAll;
   list->add("context", kHalf * w.out * (exchanged ? 2 : 1));
+  list->add("quantised context", w.quantised ? w.input * w.out : 0);
 }
 
 void add_mlp(const MemoryContext& c, const Widths& w, bool moe, List* list) {
   const uint32_t whole = moe ? kRecomputeMoe | kRecomputeSharedExperts : kRecomputeMlp;
   const double up = w.gated ? c.stack.up_gated : c.stack.up_plain;
   list->add("up", up * w.dense, whole);
-  list->add("activated", c.stack.activated * w.dense,
-            moe ? whole | kRecomputeMoeActivation : whole);
+  const double activated = c.stack.activated - kHalf + w.input;
+  list->add("activated", activated * w.dense, moe ? whole | kRecomputeMoeActivation : whole);
   if (!moe) return;
   list->add("router", 13 * w.experts, kRecomputeMoe);  // fp32 logits, scores, weights; a byte map
-  list->add("expert inputs", kHalf * w.expert_in, kRecomputeMoe);
+  list->add("expert inputs", w.input * w.expert_in, kRecomputeMoe);
   list->add("expert up", up * w.expert, kRecomputeMoe);
-  list->add("expert activated", c.stack.activated * w.expert,
-            kRecomputeMoe | kRecomputeMoeActivation);
+  list->add("expert activated", activated * w.expert, kRecomputeMoe | kRecomputeMoeActivation);
 }
 
 // Every second matrix product, attention's output, and reductions over tp.
@@ -137,12 +141,12 @@ std::vector<KeptTensor> kept_of_layer(const MemoryContext& c, const ChunkShape& 
   list.add("input", kHalf * w.hidden);
   if (!everything && recomputed_whole(chunk, index)) return list.take();
   const bool one_norm = c.model.parallel_residual;
-  list.add("norm 1", norm_bytes(c) * w.hidden, kRecomputeNorms);
+  list.add("norm 1", norm_bytes(c, w) * w.hidden, kRecomputeNorms);
   add_attention(c, chunk, w, &list);
   list.add("dropout masks", 2 * c.stack.dropout_mask * w.hidden);
   if (!one_norm) {
     list.add("middle", kHalf * w.hidden);
-    list.add("norm 2", norm_bytes(c) * w.hidden, kRecomputeNorms);
+    list.add("norm 2", norm_bytes(c, w) * w.hidden, kRecomputeNorms);
   }
   add_mlp(c, w, layer.moe.experts > 0, &list);
   return list.take();

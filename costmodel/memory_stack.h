@@ -21,6 +21,7 @@ struct MemoryStack {
   double unsharded_fp16 = 4, unsharded_bf16 = 6;
   double sharded_fp16 = 12, sharded_bf16 = 12;
   double fp8_copies = 0;         // quantised weights beside them, when products run in fp8 or fp4
+  double bucket_elements = 0;    // of a reduction and a gather bucket, 16 bit each
   double step_copies = 0;        // of the shard, alive only during the optimizer step
   double dummy_gradients = 0;    // for every distinct weight shape of the rank
   double gathered_layers = 2;    // ZeRO-3: 16-bit layers that are whole at once
@@ -35,6 +36,7 @@ struct MemoryStack {
   double up_gated = 4;      // before the activation, per column of the MLP
   double up_plain = 2;
   double activated = 2;      // after it
+  double fp8_input = 1;      // what a product in fp8 or fp4 keeps of its 16-bit input
   double stage_output = 0;   // 1: a stage keeps its output until the microbatch's backward
   double selective_ops = 0;  // 1: "selective" keeps every second product and attention's output
 
@@ -42,7 +44,7 @@ struct MemoryStack {
   // are gathered; the first with a fused cross-entropy instead.
   double logits = 10, logits_fused = 2, logits_gathered = 0;
 
-  double workspace_gib = 0.07;     // of matrix products, allocated
+  double workspace_gib = 0.07;      // of matrix products, allocated
   double expert_workspace_gib = 0;  // more of it with grouped products
   double context_gib = 1;           // outside of the allocator: driver, kernels, NCCL's buffers
   double slack = 1.05;              // reserved / allocated

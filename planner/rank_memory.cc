@@ -100,9 +100,9 @@ States states_of(const MemoryStack& stack, const Plan& plan, const HeldParameter
     states.unsharded += (held.all() - held.head) * stack.fp8_copies;
   }
   if (plan.zero >= 3) {
-    states.gathered = held.largest_layer *
-                          (kHalf * stack.gathered_layers + stack.gathered_gradient) +
-                      kHalf * held.head;
+    states.gathered =
+        held.largest_layer * (kHalf * stack.gathered_layers + stack.gathered_gradient) +
+        kHalf * held.head;
   }
   return states;
 }
@@ -176,10 +176,12 @@ RankMemory stage_memory(const MemoryContext& c, const Plan& plan, int64_t stage)
   const HeldParameters held = parameters_of(c.model, chunks);
   const States states = states_of(c.stack, plan, held);
   const Activations act = activations_of(c, plan, stage, chunks);
-  const std::vector<MemoryPart> always = {{"weights and gradients", states.unsharded},
-                                          {"optimizer", states.sharded},
-                                          {"dummy gradients", c.stack.dummy_gradients * held.distinct},
-                                          {"workspaces", workspaces(c)}};
+  const std::vector<MemoryPart> always = {
+      {"weights and gradients", states.unsharded},
+      {"optimizer", states.sharded},
+      {"dummy gradients", c.stack.dummy_gradients * held.distinct},
+      {"buckets", 2 * kHalf * std::min(held.all(), c.stack.bucket_elements)},
+      {"workspaces", workspaces(c)}};
   const MemoryPart kept = {"activations", act.kept}, whole = {"gathered weights", states.gathered};
   return fullest(c.stack, stage, always,
                  {{"backward of the loss", {kept, whole, {"logits and loss", act.head}}},
@@ -194,8 +196,8 @@ int64_t chunk_in_flight(const Plan& plan, int64_t stage, int64_t chunk) {
   const int64_t v = plan.virtual_stages, pp = plan.pp, microbatches = plan.microbatches();
   if (plan.schedule == ScheduleKind::kGPipe) return microbatches;
   if (v == 1) return std::min(microbatches, pp - stage);
-  // Forwards before the first backward (arXiv 2104.04473, interleaved), in rounds of pp microbatches
-  // per chunk.
+  // Forwards before the first backward (arXiv 2104.04473, interleaved), in rounds of pp
+  // microbatches per chunk.
   const int64_t forwards = std::min(microbatches * v, 2 * (pp - stage - 1) + (v - 1) * pp + 1);
   const int64_t round = pp * v;
   const int64_t rest = forwards % round - chunk * pp;

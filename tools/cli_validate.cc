@@ -12,6 +12,7 @@ void add_validate(CLI::App& app, Action* action) {
       ->required();
   sub->add_flag("--json", a->json, "Print JSON");
   sub->add_flag("--markdown", a->markdown, "Print the tables of costmodel/ACCURACY.md");
+  sub->add_option("--stack", a->stack, "A stack file, or a shipped stack, for every run");
   sub->add_option("--explain", a->explain, "Take the memory of the row with this id apart");
   sub->footer("Example:\n  shardwright validate ../shared/measured_runs");
   sub->callback([=] { *action = [=] { return run_validate(*a, std::cout, std::cerr); }; });

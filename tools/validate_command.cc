@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 #include <ostream>
 
+#include "planner/validate/time_model.h"
 #include "planner/validate/validation_text.h"
 #include "tools/exit_codes.h"
 #include "tools/format.h"
@@ -33,7 +34,8 @@ int run_validate(const ValidateArguments& arguments, std::ostream& out, std::ost
     err << printable(rows.error().line(), 4000) << "\n";
     return kExitBadInput;
   }
-  const Result<Validation> validation = validate(*rows, default_profiles_dir(), {});
+  const Result<Validation> validation = validate(
+      *rows, default_profiles_dir(), stack_time_model(default_profiles_dir(), arguments.stack));
   if (!validation) {
     err << printable(validation.error().line(), 4000) << "\n";
     return kExitBadInput;

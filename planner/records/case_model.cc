@@ -98,7 +98,8 @@ Result<ModelSpec> model_of(const Record& record, const RuleList& models) {
   const int64_t ffn = sizes.of(m.ffn_hidden, "ffn_hidden", gated && !m.moe ? 0 : 4 * hidden);
   if (ffn == 0) return missing(record, "model.ffn_hidden");
   if (m.family.find("mamba") != std::string::npos) {
-    return Error{record.id, "model.family", m.family, "a transformer: Mamba layers are not modelled"};
+    return Error{record.id, "model.family", m.family,
+                 "a transformer: Mamba layers are not modelled"};
   }
   ModelSpec model;
   model.name = m.name;

@@ -51,16 +51,16 @@ class PlanReader {
     const double ranks = static_cast<double>(plan_.tp) * static_cast<double>(plan_.pp) *
                          static_cast<double>(plan_.dp) * static_cast<double>(plan_.split.cp);
     if (ranks != static_cast<double>(r_.cluster.gpus)) {
-      return fail("parallel", "tp " + std::to_string(plan_.tp) + " * pp " +
-                                  std::to_string(plan_.pp) + " * dp " + std::to_string(plan_.dp) +
-                                  " * cp " + std::to_string(plan_.split.cp),
+      return fail("parallel",
+                  "tp " + std::to_string(plan_.tp) + " * pp " + std::to_string(plan_.pp) +
+                      " * dp " + std::to_string(plan_.dp) + " * cp " +
+                      std::to_string(plan_.split.cp),
                   "a product of " + std::to_string(r_.cluster.gpus) + " gpus");
     }
     widths();
     if (!error_ && model_.kinds.back().moe.experts > 0) experts();
     if (stacks_.text(r_, "cp_kind") == "all_to_all") plan_.split.cp_kind = CpKind::kAllToAll;
-    plan_.split.sequence_parallel =
-        plan_.tp > 1 && p.sp.value_or(by_default("sequence_parallel"));
+    plan_.split.sequence_parallel = plan_.tp > 1 && p.sp.value_or(by_default("sequence_parallel"));
   }
 
   void widths() {
@@ -71,7 +71,8 @@ class PlanReader {
         fail("parallel.tp", std::to_string(plan_.tp),
              "a divisor or multiple of " + std::to_string(a.kv_heads) + " KV heads");
       }
-      if (kind.moe.experts == 0) divides(plan_.tp, kind.mlp.ffn_hidden, "parallel.tp", "MLP columns");
+      if (kind.moe.experts == 0)
+        divides(plan_.tp, kind.mlp.ffn_hidden, "parallel.tp", "MLP columns");
     }
   }
 
@@ -84,8 +85,8 @@ class PlanReader {
     const int64_t usual = by_default("expert_tp_1") ? 1 : plan_.tp;
     plan_.split.etp = r_.parallel.etp.value_or(block % (plan_.split.ep * usual) == 0 ? usual : 1);
     if (block % (plan_.split.ep * plan_.split.etp) != 0) {
-      fail("parallel.ep", std::to_string(plan_.split.ep) + " * etp " +
-                              std::to_string(plan_.split.etp),
+      fail("parallel.ep",
+           std::to_string(plan_.split.ep) + " * etp " + std::to_string(plan_.split.etp),
            "a divisor of the stage's " + std::to_string(block) + " ranks");
     }
   }
@@ -104,7 +105,8 @@ class PlanReader {
     }
     divides(plan_.split.cp, plan_.seq, "parallel.cp", "tokens of a sequence");
     const double tokens = static_cast<double>(plan_.global_batch) * static_cast<double>(plan_.seq);
-    if (tokens > 1e12) fail("batch.global", std::to_string(plan_.global_batch), "fewer tokens a step");
+    if (tokens > 1e12)
+      fail("batch.global", std::to_string(plan_.global_batch), "fewer tokens a step");
   }
 
   void precision() {
@@ -157,8 +159,8 @@ class PlanReader {
     if (group > 0 && plan_.dp % group == 0) plan_.shard_group = group;
     const int64_t away = std::atoi(r_.fact("extra.perf_config.cpu_offloading_num_layers").c_str());
     if (away > 0) {
-      plan_.activation_offload =
-          std::min(1.0, static_cast<double>(away * plan_.pp) / static_cast<double>(model_.layers()));
+      plan_.activation_offload = std::min(
+          1.0, static_cast<double>(away * plan_.pp) / static_cast<double>(model_.layers()));
     }
     if (r_.is("features.cpu_offload")) plan_.optimizer_offload = 1;
   }
@@ -177,8 +179,8 @@ class PlanReader {
   void layers() {
     const int64_t chunks = plan_.pp * plan_.virtual_stages;
     if (chunks > kMaxChunks || model_.layers() + (plan_.virtual_stages > 1 ? 2 : 0) < chunks) {
-      return fail("parallel.pp", std::to_string(plan_.pp) + " * vpp " +
-                                     std::to_string(plan_.virtual_stages),
+      return fail("parallel.pp",
+                  std::to_string(plan_.pp) + " * vpp " + std::to_string(plan_.virtual_stages),
                   "at most one chunk for each of " + std::to_string(model_.layers()) + " layers");
     }
     for (const char* key : {"extra.pp_layout", "extra.perf_config.pp_layout"}) {
@@ -214,7 +216,8 @@ class LayoutText {
     while (ok_ && at_ < text_.size() && text_[at_] != ')') {
       std::string item = one(depth);
       const int64_t times = repetitions();
-      if (static_cast<int64_t>(item.size()) * times + static_cast<int64_t>(out.size()) > kMaxChunks * 8) {
+      if (static_cast<int64_t>(item.size()) * times + static_cast<int64_t>(out.size()) >
+          kMaxChunks * 8) {
         ok_ = false;
         break;
       }

@@ -18,9 +18,9 @@ double product_weights(const ModelSpec& model, const LayerSpec& layer, double ex
 }
 
 double head_width(const AttentionSpec& a) {
-  return static_cast<double>(a.heads) *
-         (a.mla() ? static_cast<double>(a.head_dim + a.v_head_dim) / 2
-                  : static_cast<double>(a.head_dim));
+  return static_cast<double>(a.heads) * (a.mla()
+                                             ? static_cast<double>(a.head_dim + a.v_head_dim) / 2
+                                             : static_cast<double>(a.head_dim));
 }
 
 struct Sums {
@@ -29,8 +29,8 @@ struct Sums {
   double logits = 0;
 };
 
-// Multi-token-prediction modules are a further layer each, with a product of [2 h, h] and the logits
-// once more.
+// Multi-token-prediction modules are a further layer each, with a product of [2 h, h] and the
+// logits once more.
 Sums sums_of(const ModelSpec& model, int64_t seq, double expert_matrices) {
   Sums sums;
   const auto s = static_cast<double>(seq), h = static_cast<double>(model.hidden);

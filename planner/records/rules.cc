@@ -74,6 +74,7 @@ bool number_holds(const Record& r, const std::string& key, double bound) {
   if (key == "year_to") return static_cast<double>(r.year) <= bound;
   if (key == "gpus_from") return static_cast<double>(r.cluster.gpus) >= bound;
   if (key == "gpus_to") return static_cast<double>(r.cluster.gpus) <= bound;
+  if (key == "tp_from") return tp >= bound;
   if (key == "tp_to") return tp <= bound;
   return pp >= bound;  // pp_from
 }
@@ -92,13 +93,13 @@ bool holds(const Record& r, const std::string& key, const Json& wanted) {
 
 bool is_texts(const Json& value) {
   if (value.is_string()) return true;
-  return value.is_array() && std::all_of(value.begin(), value.end(),
-                                         [](const Json& one) { return one.is_string(); });
+  return value.is_array() &&
+         std::all_of(value.begin(), value.end(), [](const Json& one) { return one.is_string(); });
 }
 
 bool valid_condition(const std::string& key, const Json& value) {
-  static const std::set<std::string> kNumbers = {"year_from", "year_to", "gpus_from",
-                                                 "gpus_to",   "tp_to",   "pp_from"};
+  static const std::set<std::string> kNumbers = {"year_from", "year_to", "gpus_from", "gpus_to",
+                                                 "tp_from",   "tp_to",   "pp_from"};
   if (key == "fact") {
     return value.is_object() &&
            std::all_of(value.begin(), value.end(), [](const Json& v) { return is_texts(v); });
@@ -135,7 +136,8 @@ RuleList::~RuleList() = default;
 RuleList::RuleList(RuleList&&) noexcept = default;
 RuleList& RuleList::operator=(RuleList&&) noexcept = default;
 
-Result<RuleList> RuleList::load(const std::string& path, const std::vector<const char*>& allowed) {
+Result<RuleList> RuleList::load(const std::string& path, const std::vector<const char*>& allowed,
+                                const std::string& last_key) {
   const Result<Json> json = read_json_file(path);
   if (!json) return json.error();
   Fields fields(*json, path);
@@ -145,6 +147,7 @@ Result<RuleList> RuleList::load(const std::string& path, const std::vector<const
   const Json& rules = fields.array("rules");
   if (auto error = fields.finish()) return *error;
   RuleList list;
+  list.last_key_ = last_key;
   for (const Json& entry : rules) {
     const std::string at = "rules[" + std::to_string(list.rules_.size()) + "]";
     Fields rule(entry, path, at + ".");
@@ -168,7 +171,9 @@ std::vector<const RuleList::Rule*> RuleList::all(const Record& record) const {
     for (const auto& item : rule.conditions.items()) {
       every = every && holds(record, item.key(), item.value());
     }
-    if (every) found.push_back(&rule);
+    if (!every) continue;
+    found.push_back(&rule);
+    if (!last_key_.empty() && rule.then.contains(last_key_)) break;
   }
   return found;
 }

@@ -3,12 +3,12 @@
 // it ran on, what is missing. {"schema": "shardwright.rules/1", "rules": [{"if": {...}, "then":
 // {...}, "reason": "..."}]}, the first rule whose conditions all hold decides.
 //
-// Conditions: "source", "where", "framework", "convention", "notes", "id", "model", "family", "gpu", "inter",
-// "intra", "precision", "recompute" hold when the record's text contains the given one, or one of a
-// list, without regard to case; "no_TEXTFIELD" when it contains none. "year_from", "year_to",
-// "gpus_from", "gpus_to", "tp_to" bound numbers; "moe" and "multi_node" are truth values; "fact"
-// maps keys of Record::facts to texts that they must contain ("" = absent); "missing" lists fields
-// that must be empty: "vpp", "micro"; "pp_from" bounds pp.
+// Conditions: "source", "where", "framework", "convention", "notes", "id", "model", "family",
+// "gpu", "inter", "intra", "precision", "recompute" hold when the record's text contains the given
+// one, or one of a list, without regard to case; "no_TEXTFIELD" when it contains none. "year_from",
+// "year_to", "gpus_from", "gpus_to", "tp_from", "tp_to" bound numbers; "moe" and "multi_node" are
+// truth values; "fact" maps keys of Record::facts to texts that they must contain ("" = absent);
+// "missing" lists fields that must be empty: "vpp", "micro"; "pp_from" bounds pp.
 #pragma once
 
 #include <memory>
@@ -27,8 +27,10 @@ class RuleList {
   RuleList(RuleList&&) noexcept;
   RuleList& operator=(RuleList&&) noexcept;
 
-  // `allowed`: the keys that "then" may have.
-  static Result<RuleList> load(const std::string& path, const std::vector<const char*>& allowed);
+  // `allowed`: the keys that "then" may have. A rule that holds and has `last_key` ends the list:
+  // no later rule adds to it.
+  static Result<RuleList> load(const std::string& path, const std::vector<const char*>& allowed,
+                               const std::string& last_key = "");
 
   struct Rule;
   // The first rule that holds, or nullptr.
@@ -47,6 +49,7 @@ class RuleList {
 
  private:
   std::vector<Rule> rules_;
+  std::string last_key_;
 };
 
 }  // namespace shardwright

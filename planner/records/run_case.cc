@@ -19,10 +19,18 @@ MemoryFigure figure_of(const std::string& name) {
   return name == "reserved" ? MemoryFigure::kReserved : MemoryFigure::kDevice;
 }
 
+// The rules of memory go first.
+std::string memory_text(const RecordTables& tables, const Record& record, const char* key) {
+  const std::string own = tables.memory.text(record, key);
+  return own.empty() ? tables.stacks.text(record, key) : own;
+}
+
 void add_marks(const RecordTables& tables, RunCase* run) {
   for (const RuleList::Rule* rule : tables.marks.all(*run->record)) {
     const std::string mark = RuleList::text_of(*rule, "mark");
-    std::string* text = mark == "no_time" ? &run->no_time : &run->weak;
+    std::string* text = mark == "no_time"     ? &run->no_time
+                        : mark == "no_memory" ? &run->no_memory
+                                              : &run->weak;
     if (text->empty()) *text = RuleList::reason_of(*rule);
   }
 }
@@ -39,8 +47,8 @@ void add_groups(const RecordTables& tables, RunCase* run) {
 void add_figures(const RecordTables& tables, RunCase* run) {
   const Record& record = *run->record;
   run->measured_oom = record.measured.oom;
-  run->measured_mem_gib = record.measured.mem_gb;
-  run->figure = figure_of(tables.stacks.text(record, "memory_figure"));
+  if (run->no_memory.empty()) run->measured_mem_gib = record.measured.mem_gb;
+  run->figure = figure_of(memory_text(tables, record, "memory_figure"));
   if (!run->no_time.empty() || run->measured_oom) return;
   run->measured_s = measured_seconds(record, tables.conversions, run->model, run->plan,
                                      run->cluster.devices.begin()->second);
@@ -55,13 +63,16 @@ Result<RecordTables> RecordTables::load(const std::string& profiles_dir) {
     const char* file;
     RuleList* list;
     std::vector<const char*> keys;
+    const char* last_key = "";
   };
   const std::vector<Table> wanted = {
       {"conversions.json", &tables.conversions, {"formula", "peak_tflops"}},
       {"stacks.json",
        &tables.stacks,
        {"stack", "memory", "memory_figure", "zero", "sequence_parallel", "flash", "fused_loss",
-        "overlap", "precision", "cp_kind", "expert_tp_1"}},
+        "overlap", "precision", "cp_kind", "expert_tp_1"},
+       "memory"},
+      {"memory.json", &tables.memory, {"memory", "memory_figure"}},
       {"devices.json",
        &tables.devices,
        {"profile", "memory_gib", "memory_gb_per_s", "node_gb_per_s", "network_gb_per_s"}},
@@ -72,7 +83,7 @@ Result<RecordTables> RecordTables::load(const std::string& profiles_dir) {
       {"marks.json", &tables.marks, {"mark"}},
       {"groups.json", &tables.groups, {"group"}}};
   for (const Table& table : wanted) {
-    Result<RuleList> list = RuleList::load(folder + table.file, table.keys);
+    Result<RuleList> list = RuleList::load(folder + table.file, table.keys, table.last_key);
     if (!list) return list.error();
     *table.list = *std::move(list);
   }
@@ -96,7 +107,7 @@ Result<RunCase> run_case(const Record& record, const RecordTables& tables,
   if (!cluster) return cluster.error();
   run.cluster = *std::move(cluster);
   run.stack = tables.stacks.text(record, "stack");
-  run.memory_stack = tables.stacks.text(record, "memory");
+  run.memory_stack = memory_text(tables, record, "memory");
   if (run.stack.empty() || run.memory_stack.empty()) {
     return Error{record.id, "framework", '"' + printable(record.framework) + '"',
                  "a framework of profiles/records/stacks.json"};

@@ -19,6 +19,7 @@ namespace shardwright {
 struct RecordTables {
   RuleList conversions;  // printed figures to seconds
   RuleList stacks;       // software
+  RuleList memory;       // memory stacks and figures where stacks do not decide them
   RuleList devices;      // device profiles, memory sizes, networks
   RuleList models;       // shapes that records leave out
   RuleList marks;        // rows to report apart
@@ -34,7 +35,7 @@ struct RunCase {
   ModelSpec model;
   Plan plan;
   ClusterSpec cluster;
-  std::string device;  // the profile that stands for the record's device
+  std::string device;        // the profile that stands for the record's device
   std::string stack;         // of the time model
   std::string memory_stack;  // of the memory model
   KernelChoice kernels;
@@ -44,8 +45,9 @@ struct RunCase {
   bool measured_oom = false;
   std::vector<std::string> groups;
   // Why the row is not counted, or to be counted apart; empty = a full row.
-  std::string no_time;  // no seconds can be had from it
-  std::string weak;     // underspecified: a choice that decides the time is not printed
+  std::string no_time;    // no seconds can be had from it
+  std::string no_memory;  // its memory contradicts its source
+  std::string weak;       // underspecified: a choice that decides the time is not printed
 };
 
 // Fails when the record cannot be a run: sizes missing, an unknown device, an impossible layout.
@@ -53,9 +55,9 @@ Result<RunCase> run_case(const Record& record, const RecordTables& tables,
                          const std::string& profiles_dir);
 
 // Parts of run_case, by file.
-Result<ModelSpec> model_of(const Record& record, const RuleList& models);          // case_model.cc
+Result<ModelSpec> model_of(const Record& record, const RuleList& models);  // case_model.cc
 Result<Plan> plan_of(const Record& record, const ModelSpec& model, const RuleList& stacks);
-                                                                                    // case_plan.cc
+// case_plan.cc
 // Layers of every chunk from a layout such as "Et|(tt|)*30L": E embedding, t layer, m
 // multi-token-prediction layer, L loss, | a boundary, (...)*n and t*n repetitions. Empty when it is
 // not such a text.

@@ -1,5 +1,5 @@
-// How far predictions lie from measurements, over a set of rows. Errors are predicted / measured - 1
-// in percent.
+// How far predictions lie from measurements, over a set of rows. Errors are predicted / measured -
+// 1 in percent.
 #pragma once
 
 #include <cstdint>

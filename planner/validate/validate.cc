@@ -41,9 +41,9 @@ std::optional<double> baseline_seconds(const RunCase& run) {
     peak = device.peak_flops_per_s.find(storage_of(run.plan.precision));
   }
   if (!flops || peak == device.peak_flops_per_s.end()) return std::nullopt;
-  const double bubble = 1 + static_cast<double>(run.plan.pp - 1) /
-                                static_cast<double>(run.plan.virtual_stages *
-                                                    run.plan.microbatches());
+  const double bubble =
+      1 + static_cast<double>(run.plan.pp - 1) /
+              static_cast<double>(run.plan.virtual_stages * run.plan.microbatches());
   return static_cast<double>(run.plan.tokens_per_step()) * *flops * bubble /
          (peak->second * static_cast<double>(run.plan.ranks()));
 }
@@ -76,7 +76,7 @@ class Validator {
     out.measured_s = run.measured_s;
     out.measured_mem_gib = run.measured_mem_gib;
     out.measured_oom = run.measured_oom;
-    out.reason = run.no_time.empty() ? run.weak : run.no_time;
+    out.reason = !run.no_time.empty() ? run.no_time : !run.weak.empty() ? run.weak : run.no_memory;
     out.apart = !run.weak.empty();
     out.baseline_s = baseline_seconds(run);
     if (const MemoryStack* stack = memory_stack(run, &out)) {

@@ -69,8 +69,8 @@ Json row_json(const RowReport& row) {
 
 std::string cells(const ErrorStats& s) {
   if (s.count == 0) return text_of("%6s%7s%7s%7s%7s%8s", "-", "-", "-", "-", "-", "-");
-  return text_of("%6lld%7.1f%7.1f%7.1f%7.1f%+8.1f", static_cast<long long>(s.count),
-                 s.mean_abs_pct, s.median_abs_pct, s.p90_abs_pct, s.max_abs_pct, s.bias_pct);
+  return text_of("%6lld%7.1f%7.1f%7.1f%7.1f%+8.1f", static_cast<long long>(s.count), s.mean_abs_pct,
+                 s.median_abs_pct, s.p90_abs_pct, s.max_abs_pct, s.bias_pct);
 }
 
 void add_section(const char* title, const std::vector<SetReport>& sets, std::string* out) {
@@ -116,7 +116,8 @@ std::string percent(double value) { return text_of("%.1f", value); }
 void add_markdown_sets(const char* title, const std::vector<SetReport>& sets, std::string* out) {
   *out += std::string("| ") + title +
           " | rows | refused | apart | time n | mean | median | p90 | max | bias | one constant: "
-          "mean | memory n | mean | max | bias |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n";
+          "mean | memory n | mean | max | bias "
+          "|\n|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n";
   for (const SetReport& s : sets) {
     *out += "| " + printable(s.name, 70) + " | " + std::to_string(s.rows) + " | " +
             std::to_string(s.refused) + " | " + std::to_string(s.apart) + " | ";
@@ -183,7 +184,8 @@ void add_parameters(const std::string& profiles_dir, std::string* out) {
 Json to_json(const Validation& validation) {
   Json json;
   json["sources"] = Json::array();
-  for (const SetReport& set : validation.sources) json["sources"].push_back(set_json(set, "source"));
+  for (const SetReport& set : validation.sources)
+    json["sources"].push_back(set_json(set, "source"));
   json["ops"] = Json::array();
   json["records"] = Json::array();
   for (const RowReport& row : validation.rows) json["records"].push_back(row_json(row));

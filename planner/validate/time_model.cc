@@ -22,11 +22,10 @@ class StackTimes {
       return Error{run.id, "precision", name_of(run.plan.precision),
                    "one that the profile of " + run.device + " has a peak for"};
     }
-    Plan plan = run.plan;
-    set_printed_overlap(*run.record, &plan);
-    const Kernels kernels = kernels_of(run, stack->kernels);
-    Estimator estimator(run.model, run.cluster, kernels, factors_for(*stack, run.cluster));
-    return TimePrediction{estimator.estimate(plan).step_s, std::nullopt, std::nullopt};
+    const TimeInputs inputs = time_inputs(run, stack->kernels);
+    const Factors factors = stack->factors.resolve(run.device, inputs.interconnect, stack->name);
+    Estimator estimator(inputs.model, run.cluster, inputs.kernels, factors);
+    return TimePrediction{estimator.estimate(inputs.plan).step_s, std::nullopt, std::nullopt};
   }
 
  private:

@@ -12,6 +12,7 @@ class BackwardBuilder {
       : model_(model), chunk_(chunk), kernels_(chunk.kernels), out_(out) {}
 
   void head() {
+    if (model_.layer_list()) return;
     layer_ = -1;
     const LayerShape s(model_, chunk_, model_.kinds.back());
     const int64_t vocab = padded_vocab_share(model_, s.tp);
@@ -37,12 +38,15 @@ class BackwardBuilder {
   void layer(int64_t index) {
     layer_ = index;
     const LayerShape s(model_, chunk_, model_.layer(index));
+    for (auto op = s.layer.ops.rbegin(); op != s.layer.ops.rend(); ++op) listed(s, *op);
+    if (!s.layer.ops.empty()) return accumulate(s.weights());
     mlp(s);
     attention(s);
     accumulate(s.weights());
   }
 
   void embedding() {
+    if (model_.layer_list()) return;
     layer_ = -1;
     const LayerShape s(model_, chunk_, model_.kinds.front());
     out_->push_back({StepOp::kEmbed, Phase::kBackwardWeight, -1,
@@ -60,6 +64,18 @@ class BackwardBuilder {
     pass(op, s.gemm(GemmLayout::kInputGrad, out, in, rows, count));
     out_->push_back({op, Phase::kBackwardWeight, layer_,
                      s.gemm(GemmLayout::kWeightGrad, out, in, rows, count)});
+  }
+
+  void listed(const LayerShape& s, const ListedOp& op) {
+    const int64_t rows = op.rows * s.micro_batch;
+    switch (op.kind) {
+      case ListedOp::Kind::kGemm:
+        return linear(s, StepOp::kListed, op.out, op.in, rows, 1);
+      case ListedOp::Kind::kPass:
+        return pass(StepOp::kListed, s.pass(PassKind::kCopy, rows, op.out, op.backward_touches));
+      case ListedOp::Kind::kLookup:
+        return pass(StepOp::kListed, s.pass(PassKind::kEmbeddingGrad, rows, op.out, 3));
+    }
   }
 
   void accumulate(int64_t weights) {

@@ -51,6 +51,8 @@ int64_t count_router(const MoeSpec& moe, int64_t hidden) {
 
 LayerParameters count_layer(const ModelSpec& model, const LayerSpec& layer) {
   LayerParameters count;
+  for (const ListedOp& op : layer.ops) count.mlp += op.parameters();
+  if (!layer.ops.empty()) return count;
   count.attention = layer.attention.mla() ? count_latent_attention(layer.attention, model.hidden)
                                           : count_ordinary_attention(layer.attention, model.hidden);
   count.norms = layer.norms * norm_parameters(model, model.hidden);
@@ -68,6 +70,10 @@ LayerParameters count_layer(const ModelSpec& model, const LayerSpec& layer) {
 
 ParameterCount count_parameters(const ModelSpec& model) {
   ParameterCount count;
+  if (model.layer_list()) {
+    for (int kind : model.layer_kind) count.layers += count_layer(model, model.kinds[kind]).total();
+    return count;
+  }
   const int64_t positions = model.position == Position::kLearned ? model.max_positions : 0;
   count.embedding = (model.vocab + positions) * model.hidden;
   for (int kind : model.layer_kind) count.layers += count_layer(model, model.kinds[kind]).total();

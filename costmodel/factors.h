@@ -24,7 +24,7 @@ enum class Factor {
   kNetwork,
   kSkew,
   // Of a software stack.
-  kStackGemm,
+  kPace,
   kPass,
   kStackAttention,
   kQuantise,
@@ -32,6 +32,7 @@ enum class Factor {
   kHostStep,
   kHostMoe,
   kDrag,
+  kMessage,
   kMember,
   kFixed,
   kCount

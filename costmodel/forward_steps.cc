@@ -12,6 +12,7 @@ class ForwardBuilder {
       : model_(model), chunk_(chunk), kernels_(chunk.kernels), out_(out) {}
 
   void embedding() {
+    if (model_.layer_list()) return;
     begin(-1, Phase::kForward);
     const LayerShape s(model_, chunk_, model_.kinds.front());
     add(StepOp::kEmbed, s.pass(PassKind::kEmbedding, s.tokens, s.hidden, 2));
@@ -21,12 +22,15 @@ class ForwardBuilder {
   void layer(int64_t index, Phase phase) {
     begin(index, phase);
     const LayerShape s(model_, chunk_, model_.layer(index));
+    for (const ListedOp& op : s.layer.ops) add(StepOp::kListed, s.listed(op));
+    if (!s.layer.ops.empty()) return;
     attention(s);
     // Where recomputation can stop, it stops where nothing further is needed by its backward.
     mlp(s, phase == Phase::kRecompute && !kernels_.whole_recompute);
   }
 
   void head() {
+    if (model_.layer_list()) return;
     begin(-1, Phase::kForward);
     const LayerShape s(model_, chunk_, model_.kinds.back());
     const int64_t vocab = padded_vocab_share(model_, s.tp);

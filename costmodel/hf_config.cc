@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "costmodel/hf_families.h"
+#include "costmodel/layer_list.h"
 
 namespace shardwright {
 namespace {
@@ -132,6 +133,7 @@ Result<ModelSpec> load_model(const std::string& path, const std::string& profile
   if (file.empty()) return no_such_model(path, profiles_dir);
   const Result<Json> json = read_json_file(file);
   if (!json.ok()) return json.error();
+  if (is_layer_list(*json)) return read_layer_list(*json, file);
   return read_hf_config(*json, file);
 }
 

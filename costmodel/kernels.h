@@ -24,6 +24,10 @@ struct Kernels {
       false;  // residual and attention dropout with their masks (GPT-2 and GPT-3 recipes)
   // Vocabularies are padded to a multiple of 128 * tp, which keeps the head on tensor cores.
   bool padded_vocabulary = false;
+  // Sliding windows save time. false: the kernel works through the whole causal half and masks.
+  bool skips_windows = true;
+  // Expert all-to-all runs beside another microbatch's compute unless a run says otherwise.
+  bool expert_overlap = false;
   // Share of the launches that the host still issues one by one: 1 eager, less with CUDA graphs.
   double host_share = 1;
   friend bool operator==(const Kernels&, const Kernels&) = default;

@@ -13,6 +13,7 @@ LayerShape::LayerShape(const ModelSpec& model, const ChunkShape& chunk, const La
       micro_batch(chunk.micro_batch),
       seq(chunk.seq),
       split(chunk.split),
+      skips_windows(chunk.kernels.skips_windows),
       layer(spec) {
   const AttentionSpec& a = spec.attention;
   qkv_out = a.mla() ? 0 : (a.q_width() + 2 * a.kv_width()) / tp;
@@ -37,7 +38,23 @@ LayerShape::LayerShape(const ModelSpec& model, const ChunkShape& chunk, const La
   expert_rows = moe ? std::max<int64_t>(1, static_cast<int64_t>(rows) / experts) : 0;
 }
 
+Work LayerShape::listed(const ListedOp& op) const {
+  const int64_t rows = op.rows * micro_batch;
+  switch (op.kind) {
+    case ListedOp::Kind::kGemm:
+      return gemm(GemmLayout::kForward, op.out, op.in, rows);
+    case ListedOp::Kind::kPass:
+      return pass(PassKind::kCopy, rows, op.out, op.touches);
+    case ListedOp::Kind::kLookup:
+      break;
+  }
+  return pass(PassKind::kEmbedding, rows, op.out, 2);
+}
+
 int64_t LayerShape::weights() const {
+  int64_t listed_weights = 0;
+  for (const ListedOp& op : layer.ops) listed_weights += op.parameters();
+  if (!layer.ops.empty()) return listed_weights;
   const AttentionSpec& a = layer.attention;
   const int64_t up_to_heads =
       a.mla() ? latent_width * hidden + latent_q_out * latent_q_in + latent_kv_out * a.kv_lora_rank
@@ -109,7 +126,7 @@ AttentionWork LayerShape::attention(bool backward) const {
   const AttentionSpec& a = layer.attention;
   return {
       backward,   micro_batch,  seq,      a.heads / tp,     std::max<int64_t>(1, a.kv_heads / tp),
-      a.head_dim, a.v_head_dim, a.window, storage_of(type), split.cp};
+      a.head_dim, a.v_head_dim, skips_windows ? a.window : 0, storage_of(type), split.cp};
 }
 
 PassKind norm_pass(const ModelSpec& model, bool backward) {

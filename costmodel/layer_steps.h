@@ -13,6 +13,7 @@ struct LayerShape {
   PassWork pass(PassKind kind, int64_t rows, int64_t cols, double touches) const;
   // The sum of [tokens, cols] over tp: to all of them, or scattered by tokens.
   CollectiveWork reduce(int64_t cols) const;
+  Work listed(const ListedOp& op) const;      // forward
   CollectiveWork gather(int64_t cols) const;  // sequence parallel: [tokens, cols] of all tp
   AttentionWork attention(bool backward) const;
   GemmWork scores(
@@ -30,6 +31,7 @@ struct LayerShape {
   DataType type;   // of the products; everything else is in storage_of(type)
   int64_t micro_batch, seq;
   Split split;
+  bool skips_windows;
   const LayerSpec& layer;
   int64_t qkv_out;       // rows of the fused projection; 0 for latent attention
   int64_t latent_width;  // q_lora_rank + kv_lora_rank + rope part, replicated over tp

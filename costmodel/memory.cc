@@ -29,6 +29,11 @@ class SavedList {
 
 void add_layer(const ModelSpec& model, const ChunkShape& chunk, int64_t index, SavedList* list) {
   const LayerShape s(model, chunk, model.layer(index));
+  // Each operation's output is an input of the backward.
+  for (const ListedOp& op : s.layer.ops) {
+    list->add(Saved::kUp, index, op.rows * op.out * s.micro_batch);
+  }
+  if (!s.layer.ops.empty()) return;
   const AttentionSpec& a = s.layer.attention;
   const int64_t T = s.tokens;
   list->add(Saved::kNorm1, index, T * s.hidden);
@@ -49,6 +54,7 @@ void add_layer(const ModelSpec& model, const ChunkShape& chunk, int64_t index, S
 }
 
 void add_head(const ModelSpec& model, const ChunkShape& chunk, SavedList* list) {
+  if (model.layer_list()) return;
   const int64_t T = chunk.tokens();
   list->add(Saved::kHeadInput, -1, T * model.hidden);
   list->add(Saved::kFinalNorm, -1, T * model.hidden);

@@ -58,7 +58,24 @@ struct MoeSpec {
   bool operator==(const MoeSpec&) const = default;
 };
 
+// A layer that is no transformer, by its operations for one sample, in order.
+struct ListedOp {
+  enum class Kind : uint8_t {
+    kGemm,   // [rows, in] x [in, out]; a convolution has in = channels * height * width of its
+             // kernel
+    kPass,   // reads or writes [rows, out] `touches` times
+    kLookup  // `rows` rows of width `out` from a table of `in` rows (an embedding bag)
+  };
+  Kind kind = Kind::kGemm;
+  std::string name;
+  int64_t rows = 0, out = 0, in = 0;
+  double touches = 2, backward_touches = 3;  // passes only
+  int64_t parameters() const { return kind == Kind::kPass ? 0 : out * in; }
+  bool operator==(const ListedOp&) const = default;
+};
+
 struct LayerSpec {
+  std::vector<ListedOp> ops;  // not empty: these alone are the layer
   AttentionSpec attention;
   MlpSpec mlp;  // unused when moe.experts > 0
   MoeSpec moe;
@@ -91,6 +108,8 @@ struct ModelSpec {
   std::vector<LayerSpec> kinds;
   std::vector<int> layer_kind;
 
+  // Layers given by their operations; without embedding and head of their own. A step's `seq` is 1.
+  bool layer_list() const { return !kinds.empty() && !kinds.front().ops.empty(); }
   int64_t layers() const { return static_cast<int64_t>(layer_kind.size()); }
   const LayerSpec& layer(int64_t index) const { return kinds[layer_kind[index]]; }
 };

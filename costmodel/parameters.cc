@@ -13,9 +13,9 @@ class Lister {
       : model_(model), chunk_(chunk), tp_(chunk.tp), index_(tp_index) {}
 
   std::vector<ParameterTensor> list() {
-    if (chunk_.embedding) embedding();
+    if (chunk_.embedding && !model_.layer_list()) embedding();
     for (int64_t i = 0; i < chunk_.num_layers; ++i) layer(chunk_.first_layer + i);
-    if (chunk_.head) head();
+    if (chunk_.head && !model_.layer_list()) head();
     return std::move(tensors_);
   }
 
@@ -107,6 +107,8 @@ class Lister {
   void layer(int64_t index) {
     prefix_ = "layers." + std::to_string(index) + ".";
     const LayerSpec& layer = model_.layer(index);
+    for (const ListedOp& op : layer.ops) cost_only(prefix_ + op.name, op.parameters());
+    if (!layer.ops.empty()) return;
     norm(prefix_ + "norm1", model_.hidden);
     layer.attention.mla() ? latent_attention(layer.attention) : attention(layer.attention);
     if (layer.norms >= 2) norm(prefix_ + "norm2", model_.hidden);

@@ -19,6 +19,8 @@ void for_each_fact(KernelsType& kernels, Each&& each) {
   each("scattered_messages", kernels.scattered_messages);
   each("dropout", kernels.dropout);
   each("padded_vocabulary", kernels.padded_vocabulary);
+  each("skips_windows", kernels.skips_windows);
+  each("expert_overlap", kernels.expert_overlap);
 }
 
 void merge(const FactorTable& from, FactorTable* into) {
@@ -42,6 +44,7 @@ Result<Stack> read_stack(const Json& json, const std::string& file, FactorTable 
   Fields kernels(top.object("kernels"), file, "kernels.");
   for_each_fact(stack.kernels,
                 [&](const char* key, bool& fact) { fact = kernels.boolean_or(key, fact); });
+  stack.kernels.host_share = kernels.number_or("host_share", 1, 0, 1);
   stack.factors = std::move(factors);
   const bool own = top.has("factors");
   const Json& figures = own ? top.object("factors") : json;
@@ -58,6 +61,7 @@ Json to_json(const Stack& stack) {
   Json json = {{"schema", kSchema}, {"name", stack.name}, {"source", stack.source}};
   for_each_fact(stack.kernels,
                 [&](const char* key, const bool& fact) { json["kernels"][key] = fact; });
+  json["kernels"]["host_share"] = stack.kernels.host_share;
   json["factors"] = to_json(stack.factors);
   return json;
 }

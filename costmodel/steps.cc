@@ -46,6 +46,7 @@ constexpr std::array<const char*, static_cast<size_t>(StepOp::kCount)> kStepName
     "accumulate",
     "expert_exchange",
     "expert_return",
+    "listed",
     "mtp",
     "load",
     "send",

@@ -59,6 +59,7 @@ enum class StepOp : uint8_t {
   kAccumulate,       // weight gradients added to fp32 main gradients
   kExpertExchange,   // all-to-all: tokens to their experts' ranks
   kExpertReturn,     // and back
+  kListed,           // an operation of a layer given by its operations
   kMtp,              // multi-token prediction: the projection of two streams into one
   // Outside of chunks.
   kLoad,  // tokens and targets of one microbatch

@@ -18,6 +18,10 @@ namespace shardwright {
 // ln ratio below which an error means nothing: 2 % within a source, 5 % across them.
 constexpr double kNoise = 0.04;
 
+// Weight of a user's own run: a single run scatters by about 8 % around any model (validate), so it
+// counts as (kNoise / 0.08)^2.
+constexpr double kOwnRunWeight = 0.25;
+
 struct TimedRun {
   std::string id, source;
   std::shared_ptr<Estimator> estimator;  // of the run's model on its cluster

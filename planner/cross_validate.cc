@@ -10,33 +10,27 @@ double log_ratio(const TimedRun& run, const FactorTable& table) {
   return std::log(predicted_s(run, table) / run.measured_s);
 }
 
-// A fit without some runs starts where the fit over all ended, but its priors must not know them:
-// values of owners that only the left-out runs have are dropped.
-FactorTable priors_of(const FactorTable& fitted) {
-  FactorTable priors;
-  priors.usual = fitted.usual;
-  priors.spread = fitted.spread;
-  return priors;
-}
-
 // Mean |ln| of every run of the source over fits that each know one other of its runs.
 void calibrate_with_one(const std::vector<const TimedRun*>& runs, const std::vector<size_t>& own,
                         const FactorTable& without, int choices, std::vector<Residuals>* out) {
-  std::vector<double> sum(own.size(), 0);
+  std::vector<double> sum(own.size(), 0), signed_sum(own.size(), 0);
   std::vector<int> times(own.size(), 0);
   const size_t step = std::max<size_t>(1, own.size() / static_cast<size_t>(choices));
   for (size_t given = step / 2; given < own.size(); given += step) {
     TimedRun one = *runs[own[given]];
-    one.weight = 1;
+    one.weight = kOwnRunWeight;
     const FactorTable after = fit({&one}, without);
     for (size_t i = 0; i < own.size(); ++i) {
-      if (i == given) continue;
-      sum[i] += std::abs(log_ratio(*runs[own[i]], after));
+      if (i == given || runs[own[i]]->stack != one.stack) continue;
+      const double error = log_ratio(*runs[own[i]], after);
+      sum[i] += std::abs(error);
+      signed_sum[i] += error;
       ++times[i];
     }
   }
   for (size_t i = 0; i < own.size(); ++i) {
     (*out)[own[i]].after_one = times[i] > 0 ? sum[i] / times[i] : NAN;
+    (*out)[own[i]].after_one_signed = times[i] > 0 ? signed_sum[i] / times[i] : NAN;
   }
 }
 
@@ -55,7 +49,8 @@ std::vector<Residuals> cross_validate(const std::vector<const TimedRun*>& runs,
     for (const TimedRun* run : runs) {
       if (run->source != source) others.push_back(run);
     }
-    const FactorTable without = fit(others, priors_of(fitted));
+    // Priors too are learnt without the source.
+    const FactorTable without = fit_all(others, FactorTable());
     for (size_t i : own) out[i].left_out = log_ratio(*runs[i], without);
     calibrate_with_one(runs, own, without, choices, &out);
   }

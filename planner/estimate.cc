@@ -93,7 +93,7 @@ class Estimator::Timer {
 
   // --- Prices -----------------------------------------------------------------------------------
   double gemm(const GemmWork& work) const {
-    double seconds = pricer_.gemm_s(work) * at(Factor::kStackGemm);
+    double seconds = pricer_.gemm_s(work);
     seconds *= at(storage_of(work.type) == work.type ? Factor::kGemm : Factor::kFp8Gemm);
     if (!is_unaligned(work)) return seconds;
     return seconds * at(work.count > 1 ? Factor::kUnalignedBatch : Factor::kUnaligned);
@@ -230,7 +230,12 @@ void Estimator::Timer::time_parts() {
     const LayerShape s(model_, shape_, model_.kinds[kind]);
     const int64_t routed = s.local_experts * (s.expert_up + s.expert_ffn) * s.hidden;
     times.experts = static_cast<double>(routed);
-    times.dense = static_cast<double>(s.weights() - routed) + s.layer.norms * bias * hidden;
+    const double norms = s.layer.ops.empty() ? s.layer.norms * bias * hidden : 0;
+    times.dense = static_cast<double>(s.weights() - routed) + norms;
+  }
+  if (model_.layer_list()) {
+    embedding_ = head_ = mtp_ = PartTimes();
+    return;
   }
   const double table = static_cast<double>(padded_vocab_share(model_, plan_->tp)) * hidden;
   embedding_ = time_part(ChunkPart::kEmbedding, -1);
@@ -338,7 +343,8 @@ double Estimator::Timer::message_s(int64_t stage) const {
   const double bytes =
       static_cast<double>(shape_.tokens() * model_.hidden * size_of(storage_of(plan_->precision)));
   const int64_t block = plan_->ranks() / plan_->pp;
-  return collective(CollectiveKind::kSend, Axis::kPp, bytes / parts, {stage * block, block, 2});
+  const CollectiveWork send{CollectiveKind::kSend, Axis::kPp, static_cast<Bytes>(bytes / parts)};
+  return at(Factor::kMessage) * collective_s(cluster_, send, {stage * block, block, 2});
 }
 
 // Gradients over all replicas after (or behind) the last backward.
@@ -516,10 +522,12 @@ Estimate Estimator::Timer::estimate(const Plan& plan) {
   out.parts.parameters = parameters;
   out.parts.optimizer = optimizer;
   const double work = pipe + gradients + parameters + optimizer;
+  const double pace = at(Factor::kPace) - 1;
   const double nodes = std::max(1.0, static_cast<double>(plan.ranks()) /
                                          static_cast<double>(cluster_.devices_per_node_of(0)));
   out.parts.fixed = at(Factor::kFixed) + at(Factor::kSkew) * std::log2(nodes) * work +
-                    (plan.zero > 0 ? at(Factor::kMember) * static_cast<double>(shards(false)) : 0);
+                    (plan.zero > 0 ? at(Factor::kMember) * static_cast<double>(shards(false)) : 0) +
+                    pace * work;
   out.step_s = work + out.parts.fixed;
   return out;
 }

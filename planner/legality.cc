@@ -67,6 +67,9 @@ std::string ranks(const Case& c) {
 }
 
 std::string heads(const Case& c) {
+  if (c.model.layer_list() && c.plan.tp > 1) {
+    return "layers given by their operations are not split over tp " + text(c.plan.tp);
+  }
   return any_kind(c.model, [&](const LayerSpec& kind) {
     return undivided(kind.attention.heads, "heads", "tp", c.plan.tp);
   });

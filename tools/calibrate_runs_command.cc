@@ -8,6 +8,7 @@
 #include <ostream>
 
 #include "planner/cross_validate.h"
+#include "planner/intervals.h"
 #include "planner/records/timed_runs.h"
 #include "tools/exit_codes.h"
 
@@ -93,6 +94,25 @@ void print_cross_validation(const TimedRuns& timed, const std::vector<Residuals>
   for (const auto& [name, rows] : sets) print_set(name, rows, out);
 }
 
+std::vector<JudgedRun> judged(const TimedRuns& timed, const std::vector<Residuals>& residuals) {
+  std::vector<JudgedRun> runs;
+  for (size_t i = 0; i < residuals.size(); ++i) {
+    const TimedCase& one = *timed.cases[i];
+    if (!one.counts) continue;
+    const bool moe = one.run.model.kinds.back().moe.experts > 0;
+    runs.push_back({residuals[i], one.timed.source, moe, one.timed.weight});
+  }
+  return runs;
+}
+
+void print_intervals(const IntervalTable& table, std::ostream& out) {
+  out << "80 % intervals of measured / predicted, and the share of rows that they hold when the "
+         "source is left out\n";
+  for (const auto& [name, one] : table) {
+    out << line("%8.3f", name, {std::exp(one.low), std::exp(one.high), one.held});
+  }
+}
+
 int refit(const TimedRuns& timed, const std::string& output, std::ostream& out, std::ostream& err) {
   const std::vector<const TimedRun*> runs = runs_of(timed);
   FitReport report;
@@ -101,8 +121,13 @@ int refit(const TimedRuns& timed, const std::string& output, std::ostream& out, 
   out << runs.size() << " runs; " << report.factors << " factors, of which the runs decide "
       << std::lround(report.effective) << "\n";
   print_cross_validation(timed, residuals, out);
-  if (auto error = write_file_atomically(output, to_json(fitted).dump(1) + "\n")) {
-    return refuse(*error, err);
+  const IntervalTable intervals = interval_table(judged(timed, residuals));
+  print_intervals(intervals, out);
+  for (const auto& [name, json] : {std::pair<const char*, Json>{"/factors.json", to_json(fitted)},
+                                   {"/intervals.json", to_json(intervals)}}) {
+    if (auto error = write_file_atomically(output + name, json.dump(1) + "\n")) {
+      return refuse(*error, err);
+    }
   }
   return kExitOk;
 }
@@ -117,12 +142,11 @@ int calibrate(const TimedRuns& timed, const std::string& output, std::ostream& o
   }
   Result<Stack> stack = load_stack(name, default_profiles_dir());
   if (!stack.ok()) return refuse(stack.error(), err);
-  // A user's own runs count in full, however many there are.
   std::vector<TimedRun> own;
   for (const auto& one : timed.cases) own.push_back(one->timed);
   std::vector<const TimedRun*> runs;
   for (TimedRun& run : own) {
-    run.weight = 1;
+    run.weight = kOwnRunWeight;
     runs.push_back(&run);
   }
   const FactorTable before = stack->factors;

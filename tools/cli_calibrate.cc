@@ -10,7 +10,8 @@ void add_calibrate(CLI::App& app, Action* action) {
   const auto a = std::make_shared<CalibrateRunsArguments>();
   sub->add_option("--runs", a->runs, "Runs whose step time is known: files of records or folders")
       ->required();
-  sub->add_option("-o,--output", a->output, "The stack to write; with --refit the factors")
+  sub->add_option("-o,--output", a->output,
+                  "The stack to write; with --refit the folder of profiles")
       ->required();
   sub->add_flag("--refit", a->refit,
                 "Fit every factor of every device, interconnect and stack, and cross-validate");

@@ -17,6 +17,7 @@ std::optional<Error> check_executable(const ModelSpec& model, int64_t seq, DataT
   }
   if (model.kinds.size() != 1) return refuse("layers", "layers of different kinds", "equal layers");
   const LayerSpec& layer = model.kinds.front();
+  if (!layer.ops.empty()) return refuse("layers", "a list of operations", "transformer layers");
   if (layer.moe.experts > 0) return refuse("experts", std::to_string(layer.moe.experts), "none");
   if (layer.attention.mla()) return refuse("attention", "latent attention", "heads");
   if (layer.attention.qk_norm) return refuse("attention", "a norm on queries and keys", "none");

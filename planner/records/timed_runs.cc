@@ -24,7 +24,7 @@ bool mentions(const Record& record, std::initializer_list<const char*> keys, con
   });
 }
 
-double host_share_of(const Record& record) {
+double host_share_of(const Record& record, double usual) {
   const auto says = [&](const char* text) {
     return mentions(record,
                     {"extra.perf_config.cuda_graph_impl", "extra.cuda_graph_impl",
@@ -35,7 +35,7 @@ double host_share_of(const Record& record) {
   if (says("full_iteration") || says("full cg")) return kFullGraph;
   const bool partial = says("transformer_engine") || says("local") || says("partial cg") ||
                        says("true") || says("attn");
-  return partial ? kPartialGraph : 1;
+  return partial ? kPartialGraph : says("none") ? 1 : usual;
 }
 
 // What makes two rows of a source repeats of one configuration.
@@ -78,12 +78,15 @@ Kernels kernels_of(const RunCase& run, const Kernels& stack) {
   };
   if (dispatcher("alltoall")) kernels.node_dispatch = false;
   if (dispatcher("deepep") || dispatcher("hybridep")) kernels.node_dispatch = true;
-  kernels.host_share = host_share_of(record);
+  kernels.host_share = host_share_of(record, stack.host_share);
   return kernels;
 }
 
-Plan time_plan_of(const RunCase& run) {
+Plan time_plan_of(const RunCase& run, const Kernels& kernels) {
   Plan plan = run.plan;
+  const bool printed = !run.record->fact("extra.moe_ep_overlap").empty() ||
+                       !run.record->fact("extra.perf_config.cuda_graph_impl").empty();
+  if (kernels.expert_overlap && !printed) plan.overlap.experts = true;
   plan.mtp_layers = run.model.mtp_layers;
   // Plain 1F1B of every framework here sends and receives between its computes.
   plan.overlap.pipeline = plan.virtual_stages > 1;
@@ -96,11 +99,11 @@ ModelSpec time_model_of(const RunCase& run, const Kernels& kernels) {
   return model;
 }
 
-// A network that the source does not print is that of its software's home.
+// A network that the source does not print is that of the site where its framework is at home.
 std::string network_of(const RunCase& run) {
   const std::string name = interconnect_of(run.cluster);
   if (name.empty() || !run.record->cluster.inter.empty()) return name;
-  return "unprinted, " + run.stack.substr(0, run.stack.find('+'));
+  return "unprinted, " + run.record->framework.substr(0, run.record->framework.find(' '));
 }
 
 }  // namespace
@@ -109,7 +112,7 @@ TimeInputs time_inputs(const RunCase& run, const Kernels& stack) {
   TimeInputs inputs;
   inputs.kernels = kernels_of(run, stack);
   inputs.model = time_model_of(run, inputs.kernels);
-  inputs.plan = time_plan_of(run);
+  inputs.plan = time_plan_of(run, inputs.kernels);
   inputs.interconnect = network_of(run);
   return inputs;
 }

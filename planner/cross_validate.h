@@ -13,8 +13,9 @@ namespace shardwright {
 struct Residuals {
   double fitted = 0;    // all runs were seen
   double left_out = 0;  // nothing of its source was
-  double after_one =
-      0;  // one other run of its source was given to that fit: mean |ln| over choices
+  // One other run of its source was given to that fit: mean over the choices of that run, of |ln|
+  // and with its sign. NaN where there is no other.
+  double after_one = 0, after_one_signed = 0;
 };
 
 // By position in `runs`. `fitted` is the fit over all of them. At most `choices` runs of a source,

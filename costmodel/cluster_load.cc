@@ -103,6 +103,50 @@ Result<ClusterSpec> cluster_of_shorthand(const std::string& text, const std::str
   return out;
 }
 
+// Of a relative's models those that the device has a peak for; what is timed in bf16 stands for
+// fp16 where that is the only 16-bit type.
+void keep_known_types(const Json& peaks, Json* models) {
+  if (!models->is_object()) return;
+  if (!peaks.contains("bf16") && peaks.contains("fp16") && models->contains("bf16")) {
+    (*models)["fp16"] = (*models)["bf16"];
+  }
+  Json kept = Json::object();
+  for (const auto& item : models->items()) {
+    if (peaks.contains(item.key())) kept[item.key()] = item.value();
+  }
+  *models = std::move(kept);
+}
+
+// A device without timings of its own has "rates": {"like": NAME}: the tables of the shipped device
+// that is nearest to it, under its own peaks.
+std::optional<Error> take_rates_of_relative(const std::string& file,
+                                            const std::string& profiles_dir, Json* device) {
+  if (!device->is_object() || !device->contains("rates")) return std::nullopt;
+  Json& rates = (*device)["rates"];
+  if (!rates.is_object()) return std::nullopt;
+  Fields fields(rates, file, "rates.");
+  const std::string name = fields.text("like");
+  if (auto error = fields.finish()) return error;
+  const std::string path = shipped_path("devices", name, profiles_dir);
+  if (!is_plain_name(name) || !is_file(path)) {
+    return Error{file, "rates.like", quote(Json(name)), "a shipped device"};
+  }
+  const Result<Json> relative = read_json_file(path);
+  if (!relative) return relative.error();
+  if (!relative->is_object() || !relative->contains("rates") || !(*relative)["rates"].is_array()) {
+    return Error{file, "rates.like", quote(Json(name)), "a device with rates of its own"};
+  }
+  rates = (*relative)["rates"];
+  const Json peaks = device->value("peak_flops_per_s", Json::object());
+  for (Json& set : rates) {
+    if (!set.is_object()) continue;
+    for (const char* kind : {"gemm", "attention"}) {
+      if (set.contains(kind)) keep_known_types(peaks, &set[kind]);
+    }
+  }
+  return std::nullopt;
+}
+
 Result<ClusterSpec> cluster_of_file(const std::string& path, const std::string& profiles_dir) {
   const Result<Json> json = read_json_file(path);
   if (!json) return json.error();
@@ -129,8 +173,9 @@ Result<DeviceProfile> load_shipped_device(const std::string& name,
     return Error{kCommandLine, "device", '"' + printable(name) + '"',
                  "one of " + joined(shipped_names("devices", profiles_dir))};
   }
-  const Result<Json> json = read_json_file(path);
+  Result<Json> json = read_json_file(path);
   if (!json) return json.error();
+  if (auto error = take_rates_of_relative(path, profiles_dir, &*json)) return *error;
   Result<DeviceProfile> device = read_device_profile(*json, path, "");
   if (device && device->name != name) {
     return Error{path, "name", printable(device->name), "the name of the file, " + name};

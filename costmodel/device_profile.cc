@@ -10,7 +10,7 @@ namespace {
 
 constexpr size_t kMaxAxes = 4;
 
-// Between which two knots a coordinate lies: knots[cell] with weight 1 - part, the next with part.
+// Between which two knots a coordinate lies: knots[index] with weight 1 - part, the next with part.
 struct Cell {
   size_t index = 0;
   double part = 0;
@@ -19,33 +19,50 @@ struct Cell {
 Cell locate(const std::vector<double>& knots, double coordinate) {
   if (coordinate <= knots.front()) return {0, 0};
   if (coordinate >= knots.back()) return {knots.size() - 1, 0};
-  const auto above = std::upper_bound(knots.begin(), knots.end(), coordinate);
-  const auto below = above - 1;
-  return {static_cast<size_t>(below - knots.begin()),
-          std::log2(coordinate / *below) / std::log2(*above / *below)};
+  size_t index = 0;
+  while (knots[index + 1] <= coordinate) ++index;  // tables have few knots
+  return {index, (coordinate - knots[index]) / (knots[index + 1] - knots[index])};
 }
 
 }  // namespace
 
-double LogTable::at(const double* coordinates) const {
-  const size_t axes = knots.size();
-  SW_CHECK(axes >= 1 && axes <= kMaxAxes, axes << " axes");
-  std::array<Cell, kMaxAxes> cells;
-  for (size_t axis = 0; axis < axes; ++axis) cells[axis] = locate(knots[axis], coordinates[axis]);
-  // Sum over the corners of the cell; bit `axis` of `corner` picks the upper knot. A corner of
-  // weight zero is skipped, which also keeps clamped coordinates inside the table.
-  double sum = 0;
-  for (size_t corner = 0; corner < size_t{1} << axes; ++corner) {
-    double weight = 1;
-    size_t index = 0;
-    for (size_t axis = 0; axis < axes; ++axis) {
-      const size_t upper = corner >> axis & 1;
-      weight *= upper == 1 ? cells[axis].part : 1 - cells[axis].part;
-      index = index * knots[axis].size() + cells[axis].index + upper;
-    }
-    if (weight > 0) sum += weight * values[index];
+LogTable::LogTable(std::vector<std::vector<double>> knots, std::vector<double> values)
+    : knots_(std::move(knots)), values_(std::move(values)) {
+  SW_CHECK(knots_.size() >= 1 && knots_.size() <= kMaxAxes, knots_.size() << " axes");
+  size_t cells = 1;
+  for (const std::vector<double>& axis : knots_) {
+    cells *= axis.size();
+    log2_knots_.emplace_back();
+    for (double knot : axis) log2_knots_.back().push_back(std::log2(knot));
   }
+  SW_CHECK_EQ(values_.size(), cells, "values of a table");
+}
+
+double LogTable::at(const double* coordinates) const {
+  CellCorner corners[size_t{1} << kMaxAxes];
+  const size_t count = corners_of(coordinates, corners);
+  double sum = 0;
+  for (size_t i = 0; i < count; ++i) sum += corners[i].weight * values_[corners[i].index];
   return sum;
+}
+
+// Axis by axis, each splits every corner so far into its lower and its upper knot. Corners of
+// weight zero are left out, which also keeps clamped coordinates inside the table.
+size_t LogTable::corners_of(const double* coordinates, CellCorner* out) const {
+  size_t count = 1;
+  out[0] = {0, 1};
+  for (size_t axis = 0; axis < log2_knots_.size(); ++axis) {
+    const std::vector<double>& knots = log2_knots_[axis];
+    const Cell cell = locate(knots, std::log2(coordinates[axis]));
+    for (size_t i = 0; i < count; ++i) out[i].index = out[i].index * knots.size() + cell.index;
+    if (cell.part == 0) continue;
+    for (size_t i = 0; i < count; ++i) {
+      out[count + i] = {out[i].index + 1, out[i].weight * cell.part};
+      out[i].weight *= 1 - cell.part;
+    }
+    count *= 2;
+  }
+  return count;
 }
 
 double interpolate(const std::vector<CurvePoint>& curve, double size) {

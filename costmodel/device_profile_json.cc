@@ -93,6 +93,41 @@ Json link_to_json(const UsualLink& link) {
   return out;
 }
 
+// Names of DeviceFactors in the order of the file.
+struct FactorField {
+  const char* name;
+  StatedFactor DeviceFactors::*field;
+};
+constexpr FactorField kFactors[] = {{"sustained", &DeviceFactors::sustained},
+                                    {"gemm", &DeviceFactors::gemm},
+                                    {"attention", &DeviceFactors::attention},
+                                    {"input_grad", &DeviceFactors::input_grad},
+                                    {"weight_grad", &DeviceFactors::weight_grad},
+                                    {"attention_backward", &DeviceFactors::attention_backward}};
+
+std::optional<Error> read_factors(const Json& json, const std::string& file,
+                                  const std::string& field, DeviceFactors* out) {
+  Fields fields(json, file, field + ".");
+  for (const FactorField& factor : kFactors) {
+    if (!fields.has(factor.name)) continue;
+    Fields one(fields.object(factor.name), file, field + "." + factor.name + ".");
+    (out->*factor.field).value = one.number("value", 1e-3, 1e3);
+    (out->*factor.field).source = one.text("source");
+    if (auto error = one.finish()) return error;
+  }
+  return fields.finish();
+}
+
+Json factors_to_json(const DeviceFactors& factors) {
+  Json out = Json::object();
+  for (const FactorField& factor : kFactors) {
+    const StatedFactor& stated = factors.*factor.field;
+    if (stated.source.empty()) continue;
+    out[factor.name] = {{"value", stated.value}, {"source", stated.source}};
+  }
+  return out;
+}
+
 // The plain fields; the parts with structure are read by the functions above.
 void read_scalars(Fields* fields, DeviceProfile* out) {
   const std::string schema = fields->text("schema");
@@ -104,6 +139,7 @@ void read_scalars(Fields* fields, DeviceProfile* out) {
   out->source = fields->text("source");
   out->memory_bytes = fields->integer("memory_bytes", 1, int64_t{1} << 50);
   out->memory_bytes_per_s = fields->number("memory_bytes_per_s", 1, kMaxRate);
+  out->processors = fields->integer_or("processors", 0, 1, int64_t{1} << 20);
   out->launch_s = fields->number("launch_s", 0, 1);
   out->pass_floor_s = fields->number("pass_floor_s", 0, 1);
   out->pass_bandwidth_share = fields->number("pass_bandwidth_share", 1e-9, 1e3);
@@ -119,10 +155,12 @@ Result<DeviceProfile> read_device_profile(const Json& json, const std::string& f
   read_scalars(&fields, &out);
   const Json& peaks = fields.object("peak_flops_per_s");
   const Json links = fields.has("links") ? fields.array("links") : Json::array();
+  const Json factors = fields.has("factors") ? fields.object("factors") : Json::object();
   const Json& rates = fields.array("rates");
   if (auto error = fields.finish()) return *error;
   if (auto error = read_peaks(peaks, file, prefix + "peak_flops_per_s", &out)) return *error;
   if (auto error = read_links(links, file, prefix + "links", &out)) return *error;
+  if (auto error = read_factors(factors, file, prefix + "factors", &out.factors)) return *error;
   if (auto error = read_rates(rates, file, prefix + "rates", &out)) return *error;
   return out;
 }
@@ -140,7 +178,10 @@ Json to_json(const DeviceProfile& profile) {
               {"pass_floor_s", profile.pass_floor_s},
               {"pass_bandwidth_share", profile.pass_bandwidth_share},
               {"overlaps_communication", profile.overlaps_communication}};
+  if (profile.processors > 0) out["processors"] = profile.processors;
   for (const UsualLink& link : profile.links) out["links"].push_back(link_to_json(link));
+  const Json factors = factors_to_json(profile.factors);
+  if (!factors.empty()) out["factors"] = factors;
   for (const RateSet& rates : profile.rates) out["rates"].push_back(to_json(rates));
   return out;
 }

@@ -1,5 +1,6 @@
 #include "costmodel/pricer.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "costmodel/check.h"
@@ -7,35 +8,11 @@
 namespace shardwright {
 namespace {
 
-double peak_of(const DeviceProfile& device, DataType type) {
-  const auto found = device.peak_flops_per_s.find(type);
-  SW_CHECK(found != device.peak_flops_per_s.end(),
-           device.name << " has no peak for " << name_of(type));
-  return found->second;
-}
+constexpr DataType kAllTypes[] = {DataType::kFp32, DataType::kBf16, DataType::kFp16,
+                                  DataType::kFp8};
 
-// The model of a type, or the default shares where the profile states only the peak.
-template <typename Models>
-const typename Models::mapped_type::value_type& model_of(const Models& models, DataType type,
-                                                         size_t which) {
-  static const typename Models::mapped_type::value_type kDefault;
-  const auto found = models.find(type);
-  return found == models.end() ? kDefault : found->second.at(which);
-}
-
-template <typename Model>
-double roofline_s(const Model& model, const DeviceProfile& device, DataType type, double flops,
-                  Bytes bytes) {
-  return model.floor_s + flops / (model.flop_share * peak_of(device, type)) +
-         static_cast<double>(bytes) / (model.bandwidth_share * device.memory_bytes_per_s);
-}
-
-double correction_of(const LogTable& table, int64_t a, int64_t b, int64_t c) {
-  if (table.empty()) return 1;
-  const double coordinates[] = {static_cast<double>(a), static_cast<double>(b),
-                                static_cast<double>(c)};
-  return std::exp(table.at(coordinates));
-}
+// Whose measurements stand in for a type that has none: the same units at another width.
+DataType stand_in(DataType type) { return type == DataType::kFp16 ? DataType::kBf16 : type; }
 
 struct ComputePricer {
   const Pricer& pricer;
@@ -49,24 +26,78 @@ struct ComputePricer {
 
 }  // namespace
 
-Pricer::Pricer(const ClusterSpec& cluster, int64_t rank, int64_t active_ranks)
-    : device_(cluster.device_of(rank)), rates_(device_.rates_for(active_ranks)) {}
+// The type's model, else its stand-in's, else the default shares; a layout or direction that is not
+// measured takes the forward's and the factor `derived`.
+template <typename Model, typename Models>
+Pricer::Priced<Model> Pricer::resolve(const Models& models, DataType type, size_t which,
+                                      double derived) const {
+  static const Model kDefault;
+  const auto peak = device_.peak_flops_per_s.find(type);
+  if (peak == device_.peak_flops_per_s.end()) return {};
+  auto found = models.find(type);
+  if (found == models.end()) found = models.find(stand_in(type));
+  Priced<Model> out;
+  out.model = &kDefault;
+  if (found != models.end()) {
+    const auto& own = found->second.at(which);
+    const auto& forward = found->second.at(0);
+    if (own || forward) out.model = own ? &*own : &*forward;
+    out.own = own.has_value();
+    if (own) derived = 1;
+  }
+  out.rates = rates_of(*out.model, peak->second, device_.memory_bytes_per_s, device_.processors);
+  out.factor = derived * device_.factors.sustained.value;
+  return out;
+}
 
-// `count` equal products are one grouped kernel: one floor, the correction of a single product.
+Pricer::Pricer(const ClusterSpec& cluster, int64_t rank, int64_t active_ranks)
+    : device_(cluster.device_of(rank)), rates_(device_.rates_for(active_ranks)) {
+  const DeviceFactors& factors = device_.factors;
+  const std::array<double, 3> layouts = {1, factors.input_grad.value, factors.weight_grad.value};
+  const std::array<double, 2> directions = {1, factors.attention_backward.value};
+  for (DataType type : kAllTypes) {
+    const size_t t = static_cast<size_t>(type);
+    for (size_t i = 0; i < layouts.size(); ++i) {
+      gemm_[t][i] = resolve<GemmModel>(rates_.gemm, type, i, layouts[i]);
+      gemm_[t][i].factor *= factors.gemm.value;
+    }
+    for (size_t i = 0; i < directions.size(); ++i) {
+      attention_[t][i] = resolve<AttentionModel>(rates_.attention, type, i, directions[i]);
+      attention_[t][i].factor *= factors.attention.value;
+    }
+  }
+}
+
 double Pricer::gemm_s(const GemmWork& work) const {
-  const GemmModel& model = model_of(rates_.gemm, work.type, static_cast<size_t>(work.layout));
-  return device_.launch_s + roofline_s(model, device_, work.type, work.flops(), work.bytes()) *
-                                correction_of(model.correction, work.m, work.n, work.k);
+  const auto& priced = gemm_[static_cast<size_t>(work.type)][static_cast<size_t>(work.layout)];
+  SW_CHECK(priced.model != nullptr, device_.name << " has no peak for " << name_of(work.type));
+  return device_.launch_s + base_s(*priced.model, priced.rates, work) *
+                                correction_of(*priced.model, work) * priced.factor;
 }
 
 double Pricer::attention_s(const AttentionWork& work) const {
-  const AttentionModel& model = model_of(rates_.attention, work.type, work.backward ? 1 : 0);
-  return device_.launch_s +
-         roofline_s(model, device_, work.type, work.flops(), work.bytes()) *
-             correction_of(model.correction, work.seq, work.batch * work.heads, work.head_dim);
+  const auto& priced = attention_[static_cast<size_t>(work.type)][work.backward ? 1 : 0];
+  SW_CHECK(priced.model != nullptr, device_.name << " has no peak for " << name_of(work.type));
+  // A direction without a model of its own is priced as the forward; the factor does the rest.
+  AttentionWork like = work;
+  like.backward = work.backward && priced.own;
+  return device_.launch_s + base_s(*priced.model, priced.rates, like) *
+                                correction_of(*priced.model, like) * priced.factor;
+}
+
+double Pricer::cache_s(const AttentionWork& work) const {
+  const auto& priced = attention_[static_cast<size_t>(work.type)][0];
+  if (priced.model == nullptr) return 0;
+  return cache_base_s(*priced.model, priced.rates, work) * correction_of(*priced.model, work) *
+         priced.factor;
 }
 
 double Pricer::pass_s(const PassWork& work) const {
+  if (work.kind == PassKind::kQuantise && rates_.quantise) {
+    const QuantiseModel& model = *rates_.quantise;
+    return device_.launch_s + base_s(model, device_.memory_bytes_per_s, work.rows, work.cols) *
+                                  correction_of(model, work.rows, work.cols);
+  }
   const auto curve = rates_.passes.find(work.kind);
   if (curve != rates_.passes.end()) {
     return device_.launch_s + interpolate(curve->second, static_cast<double>(work.elements()));

@@ -2,9 +2,11 @@
 // allocation.
 #pragma once
 
+#include <array>
 #include <optional>
 
 #include "costmodel/cluster_spec.h"
+#include "costmodel/op_formulas.h"
 #include "costmodel/work.h"
 
 namespace shardwright {
@@ -23,12 +25,29 @@ class Pricer {
   double gemm_s(const GemmWork& work) const;
   double attention_s(const AttentionWork& work) const;
   double pass_s(const PassWork& work) const;
+  // Writing keys and values into a cache, which the timings of attention contain and serving needs;
+  // training does not.
+  double cache_s(const AttentionWork& work) const;
   // All work but collectives. REQUIRES: not a CollectiveWork.
   double compute_s(const Work& work) const;
 
  private:
+  // A model with its peaks resolved: seconds per FLOP and per byte, and the device's factors.
+  template <typename Model>
+  struct Priced {
+    const Model* model = nullptr;  // nullptr: the type has no peak
+    bool own = false;              // measured for this layout or direction, not derived
+    OpRates rates;
+    double factor = 1;
+  };
+  static constexpr size_t kTypes = 8;  // at least the number of data types
+  template <typename Model, typename Models>
+  Priced<Model> resolve(const Models& models, DataType type, size_t which, double derived) const;
+
   const DeviceProfile& device_;
   const RateSet& rates_;
+  std::array<std::array<Priced<GemmModel>, 3>, kTypes> gemm_;            // by type and layout
+  std::array<std::array<Priced<AttentionModel>, 2>, kTypes> attention_;  // forward, backward
 };
 
 // An error that names the first device without a peak for `type`. Pricing a GEMM or an attention of

@@ -13,7 +13,8 @@ constexpr std::array<const char*, static_cast<size_t>(PassKind::kCount)> kPassNa
     "rms_norm",    "rms_norm_grad",  "add_norm",   "add",
     "rope",        "gelu",           "gelu_grad",  "swiglu",
     "swiglu_grad", "loss_local",     "loss_grad",  "adamw",
-    "sgd",         "square_sum",     "fill",       "copy"};
+    "sgd",         "square_sum",     "fill",       "copy",
+    "quantise"};
 static_assert(kPassNames.back() != nullptr, "every PassKind has a name");
 
 constexpr std::array<const char*, 7> kCollectiveNames = {

@@ -66,6 +66,7 @@ enum class PassKind {
   kSquareSum,
   kFill,
   kCopy,
+  kQuantise,  // an operand x[rows, cols] of a product to fp8, row by row
   kCount
 };
 const char* name_of(PassKind kind);  // "embedding", "layer_norm_grad", ...

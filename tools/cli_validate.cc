@@ -2,20 +2,38 @@
 
 #include "tools/cli.h"
 #include "tools/validate_command.h"
+#include "tools/validate_ops.h"
 
 namespace shardwright {
 
 void add_validate(CLI::App& app, Action* action) {
-  CLI::App* sub = app.add_subcommand("validate", "Predictions beside published training runs");
-  const auto a = std::make_shared<ValidateArguments>();
-  sub->add_option("paths", a->paths, "Files of records (one JSON object a line), or folders")
+  CLI::App* sub = app.add_subcommand("validate", "Predictions beside published measurements");
+  const auto runs = std::make_shared<ValidateArguments>();
+  const auto ops = std::make_shared<ValidateOpsOptions>();
+  const auto operators = std::make_shared<bool>(false);
+  sub->add_option("paths", runs->paths,
+                  "Files of records (one JSON object a line), or folders; with --ops CSV files, or "
+                  "folders with gemm/, attention/ and collectives/")
       ->required();
-  sub->add_flag("--json", a->json, "Print JSON");
-  sub->add_flag("--markdown", a->markdown, "Print the tables of costmodel/ACCURACY.md");
-  sub->add_option("--stack", a->stack, "A stack file, or a shipped stack, for every run");
-  sub->add_option("--explain", a->explain, "Take the memory of the row with this id apart");
-  sub->footer("Example:\n  shardwright validate ../shared/measured_runs");
-  sub->callback([=] { *action = [=] { return run_validate(*a, std::cout, std::cerr); }; });
+  sub->add_flag("--json", runs->json, "Print JSON");
+  sub->add_flag("--markdown", runs->markdown, "Print the tables of costmodel/ACCURACY.md");
+  sub->add_option("--stack", runs->stack, "A stack file, or a shipped stack, for every run");
+  sub->add_option("--explain", runs->explain, "Take the memory of the row with this id apart");
+  sub->add_flag("--ops", *operators, "Operators: products, attention, collectives");
+  sub->add_flag("--cross", ops->cross, "With --ops: on shapes that were left out of the fit");
+  sub->add_flag("--quick", ops->quick, "With --ops --cross: of a quick profile's fit");
+  sub->footer(
+      "Examples:\n"
+      "  shardwright validate ../shared/measured_runs\n"
+      "  shardwright validate --ops --cross ../shared/measured_ops");
+  sub->callback([=] {
+    ops->paths = runs->paths;
+    ops->json = runs->json;
+    *action = [=] {
+      return *operators ? run_validate_ops(*ops, std::cout, std::cerr)
+                        : run_validate(*runs, std::cout, std::cerr);
+    };
+  });
 }
 
 }  // namespace shardwright

@@ -1,7 +1,6 @@
 #include "executor/profile/model_fit.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <cstdlib>
 #include <limits>
@@ -96,17 +95,16 @@ LogTable fill_table(const Knots& knots, const std::vector<TablePoint>& points) {
     cells.push_back({knot_of(knots[0], point.at[0]), knot_of(knots[1], point.at[1]),
                      knot_of(knots[2], point.at[2])});
   }
-  LogTable out;
-  out.knots.assign(knots.begin(), knots.end());
+  std::vector<double> values;
   for (size_t i = 0; i < knots[0].size(); ++i) {
     for (size_t j = 0; j < knots[1].size(); ++j) {
       for (size_t k = 0; k < knots[2].size(); ++k) {
         const double value = nearest_mean(cells, points, {i, j, k});
-        out.values.push_back(std::round(value * 1e4) / 1e4);  // a hundredth of a percent
+        values.push_back(std::round(value * 1e4) / 1e4);  // a hundredth of a percent
       }
     }
   }
-  return out;
+  return LogTable({knots.begin(), knots.end()}, std::move(values));
 }
 
 GemmModel fit_gemm(const Knots& knots, const std::vector<Measured<GemmWork>>& times,
@@ -117,23 +115,6 @@ GemmModel fit_gemm(const Knots& knots, const std::vector<Measured<GemmWork>>& ti
 AttentionModel fit_attention(const Knots& knots, const std::vector<Measured<AttentionWork>>& times,
                              const Peaks& peaks) {
   return fit<AttentionModel>(knots, times, peaks);
-}
-
-std::vector<CurvePoint> lower_envelope(std::vector<CurvePoint> curve) {
-  for (size_t i = curve.size(); i-- > 1;) {
-    curve[i - 1].seconds = std::min(curve[i - 1].seconds, curve[i].seconds);
-  }
-  return curve;
-}
-
-double rounded(double value, int digits) {
-  char text[64];
-  const auto end =
-      std::to_chars(text, text + sizeof(text), value, std::chars_format::scientific, digits - 1)
-          .ptr;
-  double out = value;
-  std::from_chars(text, end, out);
-  return out;
 }
 
 }  // namespace shardwright

@@ -5,6 +5,7 @@
 #include <array>
 #include <vector>
 
+#include "costmodel/calibrate/rounding.h"
 #include "costmodel/device_profile.h"
 #include "executor/profile/grids.h"
 
@@ -35,11 +36,5 @@ GemmModel fit_gemm(const Knots& knots, const std::vector<Measured<GemmWork>>& ti
                    const Peaks& peaks);
 AttentionModel fit_attention(const Knots& knots, const std::vector<Measured<AttentionWork>>& times,
                              const Peaks& peaks);
-
-// The running minimum from the largest size down: less never takes longer, whatever the noise.
-std::vector<CurvePoint> lower_envelope(std::vector<CurvePoint> curve);
-
-// To so many significant digits: what was measured has no more, and the file stays readable.
-double rounded(double value, int digits);
 
 }  // namespace shardwright

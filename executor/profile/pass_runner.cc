@@ -52,6 +52,7 @@ void WorkRunner::run_pass(const PassWork& work) {
     case PassKind::kFill:
     case PassKind::kCopy:
       return run_flat(work);
+    case PassKind::kQuantise:  // no kernel computes in fp8 here
     case PassKind::kCount:
       break;
   }

@@ -19,10 +19,10 @@ TEST(FillTable, MissingCellsTakeTheNearest) {
       0.2, 0.3,  // (2, 8, 32): the mean of two neighbours one knot away
       0.2, 0.3,  // (4, 8, 16): one knot from 0.2; (4, 8, 32): two knots from 0.2 and from 0.4
   };
-  ASSERT_EQ(table.values.size(), expected.size());
-  for (size_t i = 0; i < expected.size(); ++i) EXPECT_NEAR(table.values[i], expected[i], 1e-9);
-  ASSERT_EQ(table.knots.size(), 3u);
-  EXPECT_EQ(table.knots[2], (std::vector<double>{16, 32}));
+  ASSERT_EQ(table.values().size(), expected.size());
+  for (size_t i = 0; i < expected.size(); ++i) EXPECT_NEAR(table.values()[i], expected[i], 1e-9);
+  ASSERT_EQ(table.knots().size(), 3u);
+  EXPECT_EQ(table.knots()[2], (std::vector<double>{16, 32}));
 }
 
 TEST(FillTable, RefusesAPointOffTheKnots) {

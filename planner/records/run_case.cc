@@ -81,7 +81,8 @@ Result<RecordTables> RecordTables::load(const std::string& profiles_dir) {
        {"q_lora", "kv_lora", "qk_nope", "qk_rope", "v", "head_dim", "heads", "kv_heads", "vocab",
         "window", "qk_norm", "sinks", "route_groups", "shared_ffn_hidden"}},
       {"marks.json", &tables.marks, {"mark"}},
-      {"groups.json", &tables.groups, {"group"}}};
+      {"groups.json", &tables.groups, {"group"}},
+      {"intervals.json", &tables.intervals, {"interval_ln"}}};
   for (const Table& table : wanted) {
     Result<RuleList> list = RuleList::load(folder + table.file, table.keys, table.last_key);
     if (!list) return list.error();
@@ -119,6 +120,7 @@ Result<RunCase> run_case(const Record& record, const RecordTables& tables,
       record.is("features.torch_compile");
   add_marks(tables, &run);
   add_groups(tables, &run);
+  run.interval_ln = tables.intervals.number(record, "interval_ln");
   add_figures(tables, &run);
   return run;
 }

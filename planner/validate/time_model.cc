@@ -15,7 +15,7 @@ class StackTimes {
   StackTimes(std::string profiles_dir, std::string stack_file)
       : profiles_dir_(std::move(profiles_dir)), stack_file_(std::move(stack_file)) {}
 
-  Result<TimePrediction> time(const RunCase& run) {
+  Result<double> time(const RunCase& run) {
     const Result<Stack>& stack = stack_of(stack_file_.empty() ? run.stack : stack_file_);
     if (!stack) return stack.error();
     if (check_supports(run.cluster, run.plan.precision)) {
@@ -25,7 +25,7 @@ class StackTimes {
     const TimeInputs inputs = time_inputs(run, stack->kernels);
     const Factors factors = stack->factors.resolve(run.device, inputs.interconnect, stack->name);
     Estimator estimator(inputs.model, run.cluster, inputs.kernels, factors);
-    return TimePrediction{estimator.estimate(inputs.plan).step_s, std::nullopt, std::nullopt};
+    return estimator.estimate(inputs.plan).step_s;
   }
 
  private:

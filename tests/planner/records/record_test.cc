@@ -11,7 +11,7 @@ std::string refusal(const std::string& line) {
   const Result<Record> record = read_record(line, "f:1");
   return record ? "" : record.error().line();
 }
-std::string refusal(const Json& json) { return refusal(json.dump()); }
+std::string refusal_of(const Json& json) { return refusal(json.dump()); }
 
 TEST(ReadRecord, KeepsWhatIsPrintedAndLeavesTheRestEmpty) {
   const Result<Record> record = read_record(sample_record().dump(), "f:1");
@@ -42,28 +42,28 @@ TEST(ReadRecord, CollectsFactsOfAnyName) {
 TEST(ReadRecord, RefusesAnUnknownFieldByName) {
   Json json = sample_record();
   json["parallel"]["tpp"] = 3;
-  EXPECT_EQ(refusal(json), "f:1: parallel.tpp: found an unknown key, expected only known keys");
+  EXPECT_EQ(refusal_of(json), "f:1: parallel.tpp: found an unknown key, expected only known keys");
 }
 
 TEST(ReadRecord, RefusesWrongTypesAndRangesByField) {
   Json json = sample_record();
   json["model"]["layers"] = "32";
-  EXPECT_NE(refusal(json).find("model.layers: found \"32\""), std::string::npos);
+  EXPECT_NE(refusal_of(json).find("model.layers: found \"32\""), std::string::npos);
   json = sample_record();
   json["model"]["layers"] = -1;
-  EXPECT_NE(refusal(json).find("model.layers: found -1"), std::string::npos);
+  EXPECT_NE(refusal_of(json).find("model.layers: found -1"), std::string::npos);
   json = sample_record();
   json["cluster"]["gpus"] = int64_t{1} << 60;
-  EXPECT_NE(refusal(json).find("cluster.gpus"), std::string::npos);
+  EXPECT_NE(refusal_of(json).find("cluster.gpus"), std::string::npos);
   json = sample_record();
   json["measured"]["iteration_s"] = 0;
-  EXPECT_NE(refusal(json).find("measured.iteration_s"), std::string::npos);
+  EXPECT_NE(refusal_of(json).find("measured.iteration_s"), std::string::npos);
   json = sample_record();
   json["model"] = {1, 2};
-  EXPECT_NE(refusal(json).find("model: found a list"), std::string::npos);
+  EXPECT_NE(refusal_of(json).find("model: found a list"), std::string::npos);
   json = sample_record();
   json["id"] = "";
-  EXPECT_NE(refusal(json).find("id"), std::string::npos);
+  EXPECT_NE(refusal_of(json).find("id"), std::string::npos);
 }
 
 TEST(ReadRecord, RefusesLinesThatAreNoJson) {

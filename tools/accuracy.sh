@@ -1,0 +1,15 @@
+#!/bin/sh
+# Writes the tables of costmodel/ACCURACY.md anew from the published runs:
+#   tools/accuracy.sh [RECORDS]      default: ../shared/measured_runs
+# Everything below the line that says so is made by `shardwright validate --markdown`.
+set -eu
+cd "$(dirname "$0")/.."
+records=${1:-../shared/measured_runs}
+page=costmodel/ACCURACY.md
+marker='<!-- made by tools/accuracy.sh below this line -->'
+{
+  sed "/$marker/q" "$page"
+  echo
+  build/release/shardwright validate "$records" --markdown
+} > "$page.new"
+mv "$page.new" "$page"

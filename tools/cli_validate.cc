@@ -17,10 +17,14 @@ void add_validate(CLI::App& app, Action* action) {
       ->required();
   sub->add_flag("--json", runs->json, "Print JSON");
   sub->add_flag("--markdown", runs->markdown, "Print the tables of costmodel/ACCURACY.md");
-  sub->add_option("--stack", runs->stack, "A stack file, or a shipped stack, for every run");
+  sub->add_option("--stack", runs->time.stack, "A stack file, or a shipped stack, for every run");
+  sub->add_option("--calibrate-with", runs->time.calibrate_with,
+                  "A file of records whose step times move the shipped factors first");
   sub->add_option("--explain", runs->explain, "Take the memory of the row with this id apart");
   sub->add_flag("--ops", *operators, "Operators: products, attention, collectives");
-  sub->add_flag("--cross", ops->cross, "With --ops: on shapes that were left out of the fit");
+  sub->add_flag("--cross", runs->cross,
+                "Predict every run by a fit that has seen nothing of its source; with --ops on "
+                "shapes that were left out of the fit");
   sub->add_flag("--quick", ops->quick, "With --ops --cross: of a quick profile's fit");
   sub->footer(
       "Examples:\n"
@@ -29,6 +33,7 @@ void add_validate(CLI::App& app, Action* action) {
   sub->callback([=] {
     ops->paths = runs->paths;
     ops->json = runs->json;
+    ops->cross = runs->cross;
     *action = [=] {
       return *operators ? run_validate_ops(*ops, std::cout, std::cerr)
                         : run_validate(*runs, std::cout, std::cerr);

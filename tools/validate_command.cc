@@ -3,13 +3,17 @@
 #include <nlohmann/json.hpp>
 #include <ostream>
 
-#include "planner/validate/time_model.h"
 #include "planner/validate/validation_text.h"
 #include "tools/exit_codes.h"
 #include "tools/format.h"
 
 namespace shardwright {
 namespace {
+
+int refuse(const Error& error, std::ostream& err) {
+  err << printable(error.line(), 4000) << "\n";
+  return kExitBadInput;
+}
 
 void explain(const Validation& validation, const std::string& id, std::ostream& out) {
   for (const RowReport& row : validation.rows) {
@@ -30,22 +34,19 @@ void explain(const Validation& validation, const std::string& id, std::ostream& 
 
 int run_validate(const ValidateArguments& arguments, std::ostream& out, std::ostream& err) {
   const Result<std::vector<RecordRow>> rows = read_record_files(arguments.paths);
-  if (!rows) {
-    err << printable(rows.error().line(), 4000) << "\n";
-    return kExitBadInput;
-  }
-  const Result<Validation> validation = validate(
-      *rows, default_profiles_dir(), stack_time_model(default_profiles_dir(), arguments.stack));
-  if (!validation) {
-    err << printable(validation.error().line(), 4000) << "\n";
-    return kExitBadInput;
-  }
+  if (!rows) return refuse(rows.error(), err);
+  const std::string profiles = default_profiles_dir();
+  const Result<TimeModel> time = arguments.cross ? left_out_time_model(*rows, profiles)
+                                                 : stack_time_model(profiles, arguments.time);
+  if (!time) return refuse(time.error(), err);
+  const Result<Validation> validation = validate(*rows, profiles, *time);
+  if (!validation) return refuse(validation.error(), err);
   if (!arguments.explain.empty()) {
     explain(*validation, arguments.explain, out);
   } else if (arguments.json) {
     out << to_json(*validation).dump(1, ' ', false, Json::error_handler_t::replace) << "\n";
   } else if (arguments.markdown) {
-    out << markdown_of(*validation, default_profiles_dir());
+    out << markdown_of(*validation, profiles);
   } else {
     out << table_of(*validation);
   }

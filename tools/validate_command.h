@@ -5,13 +5,16 @@
 #include <string>
 #include <vector>
 
+#include "planner/validate/time_model.h"
+
 namespace shardwright {
 
 struct ValidateArguments {
   std::vector<std::string> paths;  // files of records, or folders of them
   bool json = false;
   bool markdown = false;
-  std::string stack;    // a stack file in place of every run's own
+  bool cross = false;  // each row by a fit that has seen nothing of its source
+  TimeModelOptions time;
   std::string explain;  // id of one row whose memory is taken apart
 };
 int run_validate(const ValidateArguments& arguments, std::ostream& out, std::ostream& err);

@@ -70,7 +70,7 @@ Result<RecordTables> RecordTables::load(const std::string& profiles_dir) {
       {"stacks.json",
        &tables.stacks,
        {"stack", "memory", "memory_figure", "zero", "sequence_parallel", "flash", "fused_loss",
-        "overlap", "precision", "cp_kind", "expert_tp_1"},
+        "overlap", "precision", "cp_kind", "expert_tp_1", "stand_in"},
        "memory"},
       {"memory.json", &tables.memory, {"memory", "memory_figure"}},
       {"devices.json",
@@ -81,8 +81,7 @@ Result<RecordTables> RecordTables::load(const std::string& profiles_dir) {
        {"q_lora", "kv_lora", "qk_nope", "qk_rope", "v", "head_dim", "heads", "kv_heads", "vocab",
         "window", "qk_norm", "sinks", "route_groups", "shared_ffn_hidden"}},
       {"marks.json", &tables.marks, {"mark"}},
-      {"groups.json", &tables.groups, {"group"}},
-      {"intervals.json", &tables.intervals, {"interval_ln"}}};
+      {"groups.json", &tables.groups, {"group"}}};
   for (const Table& table : wanted) {
     Result<RuleList> list = RuleList::load(folder + table.file, table.keys, table.last_key);
     if (!list) return list.error();
@@ -108,6 +107,7 @@ Result<RunCase> run_case(const Record& record, const RecordTables& tables,
   if (!cluster) return cluster.error();
   run.cluster = *std::move(cluster);
   run.stack = tables.stacks.text(record, "stack");
+  run.known_stack = tables.stacks.number(record, "stand_in").value_or(0) == 0;
   run.memory_stack = memory_text(tables, record, "memory");
   if (run.stack.empty() || run.memory_stack.empty()) {
     return Error{record.id, "framework", '"' + printable(record.framework) + '"',
@@ -120,7 +120,6 @@ Result<RunCase> run_case(const Record& record, const RecordTables& tables,
       record.is("features.torch_compile");
   add_marks(tables, &run);
   add_groups(tables, &run);
-  run.interval_ln = tables.intervals.number(record, "interval_ln");
   add_figures(tables, &run);
   return run;
 }

@@ -24,7 +24,6 @@ struct RecordTables {
   RuleList models;       // shapes that records leave out
   RuleList marks;        // rows to report apart
   RuleList groups;       // the groups of reports
-  RuleList intervals;    // how far predictions of such runs lie off
   static Result<RecordTables> load(const std::string& profiles_dir);
 };
 
@@ -38,6 +37,7 @@ struct RunCase {
   ClusterSpec cluster;
   std::string device;        // the profile that stands for the record's device
   std::string stack;         // of the time model
+  bool known_stack = true;   // false: a stand-in for a framework that no rule names
   std::string memory_stack;  // of the memory model
   KernelChoice kernels;
   double capacity_gib = 0;  // memory of the device
@@ -45,9 +45,6 @@ struct RunCase {
   std::optional<double> measured_s, measured_mem_gib;
   bool measured_oom = false;
   std::vector<std::string> groups;
-  // 80 % of runs of its kind, their source left out of the fit, lie within predicted * exp(+-
-  // this).
-  std::optional<double> interval_ln;
   // Why the row is not counted, or to be counted apart; empty = a full row.
   std::string no_time;    // no seconds can be had from it
   std::string no_memory;  // its memory contradicts its source

@@ -1,10 +1,13 @@
 #include "planner/validate/time_model.h"
 
+#include <cmath>
 #include <map>
 #include <memory>
 
 #include "costmodel/pricer.h"
 #include "costmodel/stack.h"
+#include "planner/cross_validate.h"
+#include "planner/intervals.h"
 #include "planner/records/timed_runs.h"
 
 namespace shardwright {
@@ -12,11 +15,15 @@ namespace {
 
 class StackTimes {
  public:
-  StackTimes(std::string profiles_dir, std::string stack_file)
-      : profiles_dir_(std::move(profiles_dir)), stack_file_(std::move(stack_file)) {}
+  StackTimes(const std::string& profiles_dir, const std::string& stack,
+             std::optional<FactorTable> factors)
+      : profiles_dir_(profiles_dir),
+        stack_(stack),
+        factors_(std::move(factors)),
+        intervals_(load_intervals(profiles_dir)) {}
 
-  Result<double> time(const RunCase& run) {
-    const Result<Stack>& stack = stack_of(stack_file_.empty() ? run.stack : stack_file_);
+  Result<TimePrediction> time(const RunCase& run) {
+    const Result<Stack>& stack = stack_of(stack_.empty() ? run.stack : stack_);
     if (!stack) return stack.error();
     if (check_supports(run.cluster, run.plan.precision)) {
       return Error{run.id, "precision", name_of(run.plan.precision),
@@ -25,27 +32,95 @@ class StackTimes {
     const TimeInputs inputs = time_inputs(run, stack->kernels);
     const Factors factors = stack->factors.resolve(run.device, inputs.interconnect, stack->name);
     Estimator estimator(inputs.model, run.cluster, inputs.kernels, factors);
-    return estimator.estimate(inputs.plan).step_s;
+    return with_interval(run, estimator.estimate(inputs.plan).step_s);
   }
 
  private:
-  const Result<Stack>& stack_of(const std::string& name) {
-    auto found = stacks_.find(name);
-    if (found == stacks_.end()) {
-      found = stacks_.emplace(name, load_stack(name, profiles_dir_)).first;
+  // Shipped stacks were fitted to runs of their frameworks; a stack that the user gives, or factors
+  // moved by given runs, to runs like these.
+  TimePrediction with_interval(const RunCase& run, double seconds) const {
+    const Knowledge knowledge = !stack_.empty() || factors_ ? Knowledge::kCalibrated
+                                : run.known_stack           ? Knowledge::kKnown
+                                                            : Knowledge::kUnknown;
+    const bool moe = run.model.kinds.back().moe.experts > 0;
+    TimePrediction prediction{seconds, std::nullopt, std::nullopt};
+    if (!intervals_) return prediction;
+    if (const Interval* interval = find_interval(*intervals_, knowledge, moe)) {
+      prediction.low_s = seconds * std::exp(interval->low);
+      prediction.high_s = seconds * std::exp(interval->high);
     }
-    return found->second;
+    return prediction;
   }
 
-  std::string profiles_dir_, stack_file_;
+  const Result<Stack>& stack_of(const std::string& name) {
+    auto found = stacks_.find(name);
+    if (found != stacks_.end()) return found->second;
+    Result<Stack> stack = load_stack(name, profiles_dir_);
+    if (stack && factors_) stack->factors = *factors_;
+    return stacks_.emplace(name, std::move(stack)).first->second;
+  }
+
+  std::string profiles_dir_, stack_;
+  std::optional<FactorTable> factors_;
+  Result<IntervalTable> intervals_;  // an error: predictions have no interval
   std::map<std::string, Result<Stack>> stacks_;
 };
 
+Result<FactorTable> calibrated_factors(const std::string& profiles_dir, const std::string& file) {
+  const Result<std::vector<RecordRow>> rows = read_record_files({file});
+  if (!rows) return rows.error();
+  const Result<RecordTables> tables = RecordTables::load(profiles_dir);
+  if (!tables) return tables.error();
+  const Result<TimedRuns> timed = timed_runs(*rows, *tables, profiles_dir);
+  if (!timed) return timed.error();
+  if (timed->cases.empty()) {
+    return Error{file, "", timed->refused.empty() ? "no step time" : timed->refused.front(),
+                 "at least one run whose step time is known"};
+  }
+  std::vector<const TimedRun*> runs;
+  for (const auto& one : timed->cases) {
+    one->timed.weight = kOwnRunWeight;
+    runs.push_back(&one->timed);
+  }
+  const Result<FactorTable> shipped = load_factors(profiles_dir);
+  if (!shipped) return shipped.error();
+  return fit(runs, *shipped);
+}
+
 }  // namespace
 
-TimeModel stack_time_model(const std::string& profiles_dir, const std::string& stack_file) {
-  const auto times = std::make_shared<StackTimes>(profiles_dir, stack_file);
-  return [times](const RunCase& run) { return times->time(run); };
+Result<TimeModel> stack_time_model(const std::string& profiles_dir,
+                                   const TimeModelOptions& options) {
+  std::optional<FactorTable> factors;
+  if (!options.calibrate_with.empty()) {
+    Result<FactorTable> fitted = calibrated_factors(profiles_dir, options.calibrate_with);
+    if (!fitted) return fitted.error();
+    factors = *std::move(fitted);
+  }
+  const auto times = std::make_shared<StackTimes>(profiles_dir, options.stack, std::move(factors));
+  return TimeModel([times](const RunCase& run) { return times->time(run); });
+}
+
+Result<TimeModel> left_out_time_model(const std::vector<RecordRow>& rows,
+                                      const std::string& profiles_dir) {
+  const Result<RecordTables> tables = RecordTables::load(profiles_dir);
+  if (!tables) return tables.error();
+  const Result<TimedRuns> timed = timed_runs(rows, *tables, profiles_dir);
+  if (!timed) return timed.error();
+  const Result<FactorTable> shipped = load_factors(profiles_dir);
+  if (!shipped) return shipped.error();
+  std::vector<const TimedRun*> runs;
+  for (const auto& one : timed->cases) runs.push_back(&one->timed);
+  const std::vector<Residuals> residuals = cross_validate(runs, *shipped, 1);
+  auto seconds = std::make_shared<std::map<std::string, double>>();
+  for (size_t i = 0; i < runs.size(); ++i) {
+    (*seconds)[runs[i]->id] = runs[i]->measured_s * std::exp(residuals[i].left_out);
+  }
+  return TimeModel([seconds](const RunCase& run) -> Result<TimePrediction> {
+    const auto found = seconds->find(run.id);
+    if (found == seconds->end()) return Error{run.id, "measured", "nothing", "a step time"};
+    return TimePrediction{found->second, std::nullopt, std::nullopt};
+  });
 }
 
 }  // namespace shardwright

@@ -1,15 +1,25 @@
-// The step time of published runs: the shipped stack of each run, or one that a user gives.
+// The step time of published runs: the shipped stack of each run, one that a user gives, or the
+// shipped ones moved by a few runs that are given.
 #pragma once
 
-#include <optional>
 #include <string>
 
 #include "planner/validate/validate.h"
 
 namespace shardwright {
 
-// Stacks are read once, when first needed. `stack_file` ("" = each run's own) takes the place of
-// every run's stack.
-TimeModel stack_time_model(const std::string& profiles_dir, const std::string& stack_file);
+struct TimeModelOptions {
+  std::string stack;           // a stack file or a shipped stack, in place of every run's own
+  std::string calibrate_with;  // a file of records whose step times move the factors first
+};
+// Fails when the runs to calibrate with cannot be read or none of them has a step time. Stacks are
+// read once, when first needed.
+Result<TimeModel> stack_time_model(const std::string& profiles_dir,
+                                   const TimeModelOptions& options);
+
+// Every run as predicted by a fit to the others that has seen nothing of its source. Takes minutes
+// for thousands of runs. Fails as timed_runs does.
+Result<TimeModel> left_out_time_model(const std::vector<RecordRow>& rows,
+                                      const std::string& profiles_dir);
 
 }  // namespace shardwright

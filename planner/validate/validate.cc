@@ -89,16 +89,15 @@ class Validator {
   }
 
   void predict_time(const RunCase& run, RowReport* out) {
-    const Result<double> time = time_(run);
+    const Result<TimePrediction> time = time_(run);
     if (!time) {
       if (out->reason.empty()) out->reason = time.error().line();
       return;
     }
-    if (!std::isfinite(*time)) return;
-    out->predicted_s = *time;
-    if (!run.interval_ln) return;
-    out->low_s = *time * std::exp(-*run.interval_ln);
-    out->high_s = *time * std::exp(*run.interval_ln);
+    if (!std::isfinite(time->seconds)) return;
+    out->predicted_s = time->seconds;
+    out->low_s = time->low_s;
+    out->high_s = time->high_s;
   }
 
   const MemoryStack* memory_stack(const RunCase& run, RowReport* out) {

@@ -12,8 +12,12 @@
 
 namespace shardwright {
 
-// Seconds of a step of a run; an Error when this run cannot be priced.
-using TimeModel = std::function<Result<double>(const RunCase&)>;
+struct TimePrediction {
+  double seconds = 0;
+  std::optional<double> low_s, high_s;  // where 80 % of cross-validated residuals lie
+};
+// Step time of a run; an Error when this run cannot be priced.
+using TimeModel = std::function<Result<TimePrediction>(const RunCase&)>;
 
 struct RowReport {
   std::string id, source;

@@ -13,7 +13,8 @@ constexpr double kMaxRate = 1e21;  // FLOP/s and bytes/s: far above any device, 
 std::optional<Error> read_peaks(const Json& json, const std::string& file, const std::string& field,
                                 DeviceProfile* out) {
   Fields fields(json, file, field + ".");
-  for (DataType type : {DataType::kFp32, DataType::kBf16, DataType::kFp16, DataType::kFp8}) {
+  for (DataType type :
+       {DataType::kFp32, DataType::kBf16, DataType::kFp16, DataType::kFp8, DataType::kNvfp4}) {
     if (!fields.has(name_of(type))) continue;
     out->peak_flops_per_s[type] = fields.number(name_of(type), 1, kMaxRate);
   }

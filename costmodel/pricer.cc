@@ -9,10 +9,13 @@ namespace shardwright {
 namespace {
 
 constexpr DataType kAllTypes[] = {DataType::kFp32, DataType::kBf16, DataType::kFp16,
-                                  DataType::kFp8};
+                                  DataType::kFp8, DataType::kNvfp4};
 
 // Whose measurements stand in for a type that has none: the same units at another width.
-DataType stand_in(DataType type) { return type == DataType::kFp16 ? DataType::kBf16 : type; }
+DataType stand_in(DataType type) {
+  if (type == DataType::kNvfp4) return DataType::kFp8;
+  return type == DataType::kFp16 ? DataType::kBf16 : type;
+}
 
 struct ComputePricer {
   const Pricer& pricer;

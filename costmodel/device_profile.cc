@@ -17,12 +17,15 @@ struct Cell {
 };
 
 Cell locate(const std::vector<double>& knots, double coordinate) {
-  if (coordinate <= knots.front()) return {0, 0};
-  if (coordinate >= knots.back()) return {knots.size() - 1, 0};
-  size_t index = 0;
-  while (knots[index + 1] <= coordinate) ++index;  // tables have few knots
+  if (knots.size() == 1 || coordinate <= knots.front()) return {0, 0};
+  if (coordinate >= knots.back()) return {knots.size() - 2, 1};
+  size_t below = 0;  // knots are few: counting all of them needs no branch
+  for (const double knot : knots) below += knot <= coordinate ? 1 : 0;
+  const size_t index = below - 1;
   return {index, (coordinate - knots[index]) / (knots[index + 1] - knots[index])};
 }
+
+double between(double low, double high, double part) { return low + part * (high - low); }
 
 }  // namespace
 
@@ -39,11 +42,28 @@ LogTable::LogTable(std::vector<std::vector<double>> knots, std::vector<double> v
 }
 
 double LogTable::at(const double* coordinates) const {
+  if (log2_knots_.size() == 3) return at_three(coordinates);
   CellCorner corners[size_t{1} << kMaxAxes];
   const size_t count = corners_of(coordinates, corners);
   double sum = 0;
   for (size_t i = 0; i < count; ++i) sum += corners[i].weight * values_[corners[i].index];
   return sum;
+}
+
+// The usual number of axes without a list of corners: a plan asks for thousands of prices.
+double LogTable::at_three(const double* coordinates) const {
+  const Cell a = locate(log2_knots_[0], std::log2(coordinates[0]));
+  const Cell b = locate(log2_knots_[1], std::log2(coordinates[1]));
+  const Cell c = locate(log2_knots_[2], std::log2(coordinates[2]));
+  const size_t columns = log2_knots_[2].size(), plane = log2_knots_[1].size() * columns;
+  // An axis of one knot has no upper neighbour.
+  const size_t next_c = columns > 1 ? 1 : 0;
+  const size_t next_b = log2_knots_[1].size() > 1 ? columns : 0;
+  const size_t next_a = log2_knots_[0].size() > 1 ? plane : 0;
+  const double* v = &values_[a.index * plane + b.index * columns + c.index];
+  const auto row = [&](const double* at) { return between(at[0], at[next_c], c.part); };
+  const auto sheet = [&](const double* at) { return between(row(at), row(at + next_b), b.part); };
+  return between(sheet(v), sheet(v + next_a), a.part);
 }
 
 // Axis by axis, each splits every corner so far into its lower and its upper knot. Corners of

@@ -37,6 +37,7 @@ class LogTable {
   const std::vector<double>& values() const { return values_; }
 
  private:
+  double at_three(const double* coordinates) const;
   std::vector<std::vector<double>> knots_;
   std::vector<double> values_;
   std::vector<std::vector<double>> log2_knots_;  // of knots_, so that a look-up takes few logs

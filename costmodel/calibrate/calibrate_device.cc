@@ -53,9 +53,13 @@ class DeviceFit {
     if (rows.empty())
       return Error{file.file, "", "none of the shapes", "m 16 ... 8192, n and k 256 ... 16384"};
     const CalibrationGrid grid = options_.quick ? quick_grid() : full_grid();
+    const GemmModel before = models[0].value_or(GemmModel());
     models = {};
     if (file.type != DataType::kFp8) {
       models[0] = calibrate_gemm(rows, facts, grid);
+      // Another device's table of large products is a fact that these timings do not replace.
+      models[0]->large_flops = before.large_flops;
+      models[0]->large = before.large;
     } else if (options_.quick) {
       models[0] = calibrate_fp8_gemm(rows, facts, grid, rates.quantise.value_or(QuantiseModel()));
     } else {

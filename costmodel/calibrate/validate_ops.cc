@@ -11,6 +11,7 @@ namespace shardwright {
 namespace {
 
 constexpr uint64_t kFolds = 5;
+constexpr double kLargeFlops = 274877906944;  // 2^38
 constexpr Bytes kMebibyte = 1 << 20;
 constexpr int64_t kLargestGroup = 1024;
 
@@ -55,6 +56,9 @@ std::vector<std::string> subsets_of(OpKind kind, const MeasuredOp& op) {
     const GemmWork& gemm = op.gemm;
     if (gemm.m >= 128) out.push_back("m>=128");
     if (std::min({gemm.m, gemm.n, gemm.k}) >= 1024) out.push_back("training");
+    if (std::min({gemm.m, gemm.n, gemm.k}) >= 1024 && gemm.flops() <= kLargeFlops) {
+      out.push_back("training, <=2^38 FLOP");
+    }
     if (!has_aligned_rows(gemm)) return out;
     if (gemm.m >= 128) out.push_back("m>=128, m%16=0");
     if (std::min({gemm.m, gemm.n, gemm.k}) >= 1024) out.push_back("training, m%16=0");

@@ -12,7 +12,8 @@ namespace shardwright {
 struct OpsErrors {
   OpKind kind = OpKind::kGemm;
   std::string device, type;
-  // "all"; GEMM also "m>=128" and "training" (m, n, k >= 1024; fp8: rows that need no padding);
+  // "all"; GEMM also "m>=128" and "training" (m, n, k >= 1024), both also with "m%16=0" (rows that
+  // need no padding), and "training, <=2^38 FLOP";
   // attention "training" (seq >= 1024, batch * seq >= 4096, heads >= 8, head_dim 64 or 128);
   // collectives ">=1MiB" and ">=32MiB".
   std::string subset;

@@ -26,6 +26,11 @@ std::array<double, 3> at_of(const GemmWork& work) {
 
 double look_up(const LogTable& table, const double* at) { return table.empty() ? 0 : table.at(at); }
 
+double median_of(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
 bool is_training_size(const GemmWork& work) { return std::min({work.m, work.n, work.k}) >= 1024; }
 
 class GemmFit {
@@ -47,10 +52,12 @@ class GemmFit {
                         const std::vector<std::vector<double>>& knots, bool round) {
     std::vector<double> bases;
     for (const MeasuredOp* op : ops) bases.push_back(base_s(model_, rates_, op->gemm));
+    std::vector<double> targets;
+    for (size_t i = 0; i < ops.size(); ++i) targets.push_back(std::log(ops[i]->seconds / bases[i]));
     SmoothFit fit;
-    const size_t table = fit.add_table(knots);
+    const size_t table = fit.add_table(knots, median_of(targets));
     for (size_t i = 0; i < ops.size(); ++i) {
-      fit.begin_row(std::log(ops[i]->seconds / bases[i]));
+      fit.begin_row(targets[i]);
       fit.add_term(table, at_of(ops[i]->gemm).data());
     }
     model_.correction = fit.table(table, fit.solve(smoothness_));
@@ -74,9 +81,15 @@ class GemmFit {
         {1, 64, 128, 256, 512, 1024, 2048, 8192, 32768},
         {32, 1024, 2048, 4096, 8192, 16384, 65536}};
     model_.correction = LogTable();
+    std::vector<double> ratios;
+    for (const MeasuredOp* op : ops) {
+      const double both_s = base_s(model_, rates_, op->gemm) + quantise_base_s(*quantise, op->gemm);
+      ratios.push_back(std::log(op->seconds / both_s));
+    }
+    const double centre = median_of(std::move(ratios));
     for (int round = 0; round < kRounds; ++round) {
       SmoothFit fit;
-      const size_t table = fit.add_table(grid_.gemm);
+      const size_t table = fit.add_table(grid_.gemm, centre);
       const size_t second = fixed ? 0 : fit.add_table(kKnots);
       for (const MeasuredOp* op : ops) {
         const std::array<double, 3> at = at_of(op->gemm);

@@ -38,10 +38,10 @@ void solve_symmetric(size_t n, std::vector<double>* a, std::vector<double>* b) {
 
 }  // namespace
 
-size_t SmoothFit::add_table(const std::vector<std::vector<double>>& knots) {
+size_t SmoothFit::add_table(const std::vector<std::vector<double>>& knots, double centre) {
   size_t cells = 1;
   for (const auto& axis : knots) cells *= axis.size();
-  tables_.push_back({LogTable(knots, std::vector<double>(cells, 0)), unknowns_});
+  tables_.push_back({LogTable(knots, std::vector<double>(cells, 0)), unknowns_, centre});
   unknowns_ += cells;
   return tables_.size() - 1;
 }
@@ -67,14 +67,19 @@ double SmoothFit::residual(size_t row, const std::vector<double>& solution) cons
   return sum;
 }
 
-void SmoothFit::add_penalties(const SmoothFitOptions& options, std::vector<double>* system) const {
+void SmoothFit::add_penalties(const SmoothFitOptions& options, std::vector<double>* system,
+                              std::vector<double>* right) const {
   std::vector<double>& a = *system;
   for (size_t i = 0; i < unknowns_; ++i) a[i * unknowns_ + i] += options.size_penalty;
   for (const Table& table : tables_) {
     const auto& knots = table.grid.knots();
+    const size_t cells = table.grid.values().size();
+    for (size_t cell = 0; cell < cells; ++cell) {
+      (*right)[table.offset + cell] += options.size_penalty * table.centre;
+    }
     size_t stride = 1;
     for (size_t axis = knots.size(); axis-- > 0; stride *= knots[axis].size()) {
-      for (size_t cell = 0; cell < table.grid.values().size(); ++cell) {
+      for (size_t cell = 0; cell < cells; ++cell) {
         if (cell / stride % knots[axis].size() + 1 == knots[axis].size()) continue;
         const size_t low = table.offset + cell, high = low + stride;
         a[low * unknowns_ + low] += options.difference_penalty;
@@ -102,7 +107,7 @@ std::vector<double> SmoothFit::solve(const SmoothFitOptions& options) const {
         }
       }
     }
-    add_penalties(options, &system);
+    add_penalties(options, &system, &right);
     solve_symmetric(unknowns_, &system, &right);
     solution = std::move(right);
   }

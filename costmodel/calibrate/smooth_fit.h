@@ -11,15 +11,15 @@ namespace shardwright {
 
 struct SmoothFitOptions {
   double difference_penalty = 0.5;  // on squared differences of neighbours; a row weighs 1
-  double size_penalty = 0.05;       // on squared values: knots without data go to zero
+  double size_penalty = 0.05;       // on squared distances from the table's centre
   int rounds = 5;                   // the first with equal weights
   double scale = 0.03;  // rows off by more weigh scale / residual: nearly least absolute error
 };
 
 class SmoothFit {
  public:
-  // Makes room for the values of a table and returns the index of its first.
-  size_t add_table(const std::vector<std::vector<double>>& knots);
+  // Adds a table whose values go to `centre` where no row says otherwise; returns its number.
+  size_t add_table(const std::vector<std::vector<double>>& knots, double centre = 0);
 
   // One row: the sum of coefficient * unknown shall be `target`. Rows are built term by term.
   void begin_row(double target, double weight = 1);
@@ -40,6 +40,7 @@ class SmoothFit {
   struct Table {
     LogTable grid;  // of zeros: gives knots and corners
     size_t offset = 0;
+    double centre = 0;
   };
   std::vector<Row> rows_;
   std::vector<CellCorner> terms_;
@@ -49,7 +50,8 @@ class SmoothFit {
     return row + 1 < rows_.size() ? rows_[row + 1].begin : terms_.size();
   }
   double residual(size_t row, const std::vector<double>& solution) const;
-  void add_penalties(const SmoothFitOptions& options, std::vector<double>* system) const;
+  void add_penalties(const SmoothFitOptions& options, std::vector<double>* system,
+                     std::vector<double>* right) const;
 };
 
 }  // namespace shardwright

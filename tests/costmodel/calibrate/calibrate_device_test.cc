@@ -38,9 +38,12 @@ MeasuredOps products(DataType type, double (*seconds)(const GemmWork&)) {
   out.kind = OpKind::kGemm;
   out.device = "toy";
   out.type = type;
-  for (int64_t m : {2, 16, 64, 128, 256, 1000, 1024, 4096}) {
-    for (int64_t n : {64, 256, 1024, 4096, 16384}) {
-      for (int64_t k : {64, 256, 1024, 4096, 16384}) {
+  // As dense as published timings: about ten rows for each knot, so that smoothing weighs little.
+  const std::vector<int64_t> widths = {32,   64,   128,  256,  512,  768,   1024,  1536,
+                                       2048, 3072, 4096, 6144, 8192, 12288, 16384, 65536};
+  for (int64_t m : {2, 4, 8, 16, 32, 64, 96, 128, 256, 384, 512, 1000, 1024, 2048, 4096, 8192}) {
+    for (int64_t n : widths) {
+      for (int64_t k : widths) {
         MeasuredOp op;
         op.gemm = {GemmLayout::kForward, m, n, k, 1, type};
         op.seconds = seconds(op.gemm);

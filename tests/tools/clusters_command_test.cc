@@ -81,7 +81,7 @@ TEST_F(Clusters, ListAsJson) {
   ASSERT_EQ(run_clusters_list(true, out_, err_), 0) << err_.str();
   const Result<Json> json = parse_json(out_.str(), "out");
   ASSERT_TRUE(json.ok()) << json.error().line();
-  EXPECT_EQ((*json)["devices"][0], "a100-sxm-80gb");
+  EXPECT_EQ((*json)["devices"][0], "a100-pcie-80gb");
   EXPECT_EQ((*json)["clusters"][0], "h100-node");
 }
 

@@ -168,6 +168,9 @@ Result<std::vector<std::string>> find_measured_ops(const std::vector<std::string
   std::vector<std::string> out;
   for (const std::string& path : paths) {
     std::error_code ignored;
+    if (!std::filesystem::exists(path, ignored)) {
+      return Error{printable(path, 1000), "", "nothing", "a CSV file or a folder of them"};
+    }
     if (!std::filesystem::is_directory(path, ignored)) {
       out.push_back(path);
       continue;

@@ -67,8 +67,7 @@ TEST(MeasuredOps, FindsFilesOfTheThreeFolders) {
   EXPECT_EQ(*found, (std::vector<std::string>{folder.path() + "/gemm/a.bf16.csv",
                                               folder.path() + "/gemm/b.bf16.csv",
                                               folder.path() + "/attention/a.bf16.csv"}));
-  EXPECT_FALSE(find_measured_ops({folder.path() + "/collectives"}).ok() &&
-               find_measured_ops({folder.path() + "/collectives"})->empty());
+  EXPECT_FALSE(find_measured_ops({folder.path() + "/collectives"}).ok());  // no such folder
 }
 
 }  // namespace

@@ -32,6 +32,8 @@ constexpr std::array<FactorInfo, kNumFactors> kInfos = {{
     {"pass", kStack, "x", 1, 1.8, 0.5, 0.6, 7,
      "memory traffic over the least: eager kernels, casts, dropout, transposes"},
     {"stack_attention", kStack, "x", 1, 1, 0.25, 0.6, 3, "generation of the attention kernel"},
+    {"special_attention", kStack, "x", 1, 1.3, 0.4, 0.7, 5,
+     "attention with latent heads or sinks, whose kernels are younger than the plain ones"},
     {"quantise", kStack, "x", 1, 2, 0.5, 0.5, 12, "casts to fp8 over their least traffic"},
     {"permute", kStack, "x", 1, 2, 0.5, 0.7, 10, "traffic of dispatch and combine over the least"},
     {"host_step", kStack, "s per step", 0, 2e-5, 0.7, 1e-6, 2e-4,

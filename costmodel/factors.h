@@ -27,6 +27,7 @@ enum class Factor {
   kPace,
   kPass,
   kStackAttention,
+  kSpecialAttention,
   kQuantise,
   kPermute,
   kHostStep,

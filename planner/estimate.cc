@@ -98,8 +98,11 @@ class Estimator::Timer {
     if (!is_unaligned(work)) return seconds;
     return seconds * at(work.count > 1 ? Factor::kUnalignedBatch : Factor::kUnaligned);
   }
-  double attention(const AttentionWork& work) const {
-    return pricer_.attention_s(work) * at(Factor::kAttention) * at(Factor::kStackAttention);
+  double attention(const AttentionWork& work, int64_t layer) const {
+    const AttentionSpec& spec = model_.layer(layer).attention;
+    const double seconds =
+        pricer_.attention_s(work) * at(Factor::kAttention) * at(Factor::kStackAttention);
+    return spec.mla() || spec.sinks ? seconds * at(Factor::kSpecialAttention) : seconds;
   }
   double pass(StepOp op, const PassWork& work) const {
     const double seconds = pricer_.pass_s(work);
@@ -135,7 +138,7 @@ class Estimator::Timer {
     if (const auto* work = std::get_if<GemmWork>(&step.work)) {
       pass_times->compute += gemm(*work);
     } else if (const auto* attention_work = std::get_if<AttentionWork>(&step.work)) {
-      pass_times->compute += attention(*attention_work);
+      pass_times->compute += attention(*attention_work, step.layer);
     } else if (const auto* pass_work = std::get_if<PassWork>(&step.work)) {
       pass_times->compute += pass(step.op, *pass_work);
     } else {

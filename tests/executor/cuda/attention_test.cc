@@ -1,5 +1,5 @@
-// Attention's kernels on the emulated device against the CPU's, forward and backward, from the same
-// inputs rounded to the compute type.
+// Attention's kernels against the CPU's, forward and backward, from the same inputs rounded to the
+// compute type.
 #include <algorithm>
 
 #include "tests/executor/cuda/support.h"
@@ -27,9 +27,10 @@ constexpr double kGradTolerance = 1.0 / 128;
 // Sums of up to 300 products of up to 256 terms, through exp.
 constexpr double kFp32AttentionTolerance = 4 * kFp32Tolerance;
 
-// A query that sees one key has no dQ: what is left is the fp32 rounding of dO V^T - dot, two sums
-// of up to 256 terms of size 1, sqrt(256) 2^-24 each.
-constexpr double kNothing = 2e-6;
+// A query that sees one key has no dQ: what is left is the fp32 error of dO V^T - dot, two sums of
+// up to 256 terms of size 1, about sqrt(256) 2^-24 each, some times more on tensor cores, which cut
+// where others round.
+constexpr double kNothing = 1e-5;
 
 double root_mean_square(const double* values, int64_t count) {
   double sum = 0;
@@ -132,7 +133,10 @@ TEST_P(TensorCoreAttentionTest, SharedKeysAndSeveralSequences) {
   }
 }
 
-TEST_P(TensorCoreAttentionTest, OneHeadsKernelsAreTheOnesMeant) {
+TEST_P(TensorCoreAttentionTest, TensorCoresTakeTheirHeads) {
+#ifdef SHARDWRIGHT_TEST_ON_GPU
+  GTEST_SKIP() << "only the emulated device tells which kernels were launched";
+#endif
   for (const int64_t dim : {64, 128}) {
     const std::string of = "<" + std::to_string(dim) + ">";
     device_.forget_calls();

@@ -95,7 +95,7 @@ __device__ inline void add_to_row(Row<E, W>* row, const E* y, const E* bias, E* 
   int pack = static_cast<int>(threadIdx.x);
   const auto bias_at = [&](int64_t i) { return bias == nullptr ? nullptr : bias + i; };
   const auto store = [&](int64_t i, const Elements<E, W>& value) {
-    *reinterpret_cast<Elements<E, W>*>(sum + i) = value;
+    store_elements(value, sum + i);
   };
 #pragma unroll
   for (int k = 0; k < kHeld; ++k, pack += threads) {
@@ -191,7 +191,7 @@ __global__ void __launch_bounds__(kElementwiseThreads) add_kernel(AddArgs<E> a) 
     const int64_t column = at.pack() * W, i = at.row() * a.cols + column;
     const Elements<E, W> sum = add_packs<E, W>(load_elements<W>(a.x + i), load_elements<W>(a.y + i),
                                                a.bias == nullptr ? nullptr : a.bias + column);
-    *reinterpret_cast<Elements<E, W>*>(a.out + i) = sum;
+    store_elements(sum, a.out + i);
   }
 }
 

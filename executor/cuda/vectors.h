@@ -23,9 +23,25 @@ struct alignas(W * sizeof(E)) Elements {
   E e[W];
 };
 
+// On a GPU an access that is not aligned to its size is a fault; the emulation says so too.
+template <int W, typename E>
+__device__ inline void check_aligned([[maybe_unused]] const E* at) {
+#ifndef __CUDACC__
+  emulation::check(reinterpret_cast<uintptr_t>(at) % alignof(Elements<E, W>) == 0, {},
+                   "access that is not aligned to its size");
+#endif
+}
+
 template <int W, typename E>
 __device__ inline Elements<E, W> load_elements(const E* from) {
+  check_aligned<W>(from);
   return *reinterpret_cast<const Elements<E, W>*>(from);
+}
+
+template <int W, typename E>
+__device__ inline void store_elements(const Elements<E, W>& from, E* to) {
+  check_aligned<W>(to);
+  *reinterpret_cast<Elements<E, W>*>(to) = from;
 }
 
 template <int W, typename E>
@@ -47,7 +63,7 @@ __device__ inline void store_floats(const float (&from)[W], E* to) {
     Elements<E, kStep> part;
 #pragma unroll
     for (int w = 0; w < kStep; ++w) part.e[w] = from_float<E>(from[at + w]);
-    *reinterpret_cast<Elements<E, kStep>*>(to + at) = part;
+    store_elements(part, to + at);
   }
 }
 

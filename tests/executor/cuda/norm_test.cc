@@ -129,6 +129,25 @@ TEST_P(NormKernelTest, ColumnSumIsExactForWholeNumbers) {
   }
 }
 
+#ifndef SHARDWRIGHT_TEST_ON_GPU  // which has as many multiprocessors
+// More blocks' sums for each column than the second kernel has rows of threads.
+TEST_P(NormKernelTest, ColumnSumOverManyBlocks) {
+  const int64_t T = 700, cols = 8;  // 700 / 16 = 44 blocks
+  EmulatedDevice device(0, {.sm_count = 40});
+  const std::unique_ptr<Ops> ops = make_cuda_ops(device, 0, type(), kSmall);
+  Floats expected(cols);
+  Floats dy(T * cols);
+  for (int64_t i = 0; i < T * cols; ++i) {
+    dy[i] = static_cast<float>((i * 7 + i / cols) % 17 - 8);
+    expected[i % cols] += dy[i];
+  }
+  const DeviceArray dy_d(device, *ops, dy, type());
+  const DeviceArray dbias_d(device, *ops, Floats(cols), DataType::kFp32);
+  ops->column_sum(dy_d.get(), dbias_d.floats(), T, cols);
+  EXPECT_EQ(dbias_d.read(), expected);
+}
+#endif
+
 TEST_P(NormKernelTest, NoRowsAreNoWork) {
   device_.forget_calls();
   cuda_->norm(Norm::kRmsNorm, nullptr, nullptr, nullptr, kEps, nullptr, nullptr, 0, 8);

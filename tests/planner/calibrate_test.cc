@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "costmodel/cluster_spec.h"
 #include "costmodel/hf_config.h"
@@ -108,7 +109,8 @@ TEST_F(Calibrate, OneWrongRunAmongNineBendsLittle) {
   for (const TimedRun& one : made) given.push_back(&one);
   const FactorTable fitted = fit(given, FactorTable());
   for (size_t i = 0; i < made.size(); ++i) {
-    if (i != 3) EXPECT_NEAR(predicted_s(made[i], fitted) / made[i].measured_s, 1, 0.12);
+    if (i == 3) continue;
+    EXPECT_NEAR(predicted_s(made[i], fitted) / made[i].measured_s, 1, 0.12);
   }
 }
 

@@ -124,9 +124,16 @@ GemmWork LayerShape::scores(GemmLayout layout) const {
 
 AttentionWork LayerShape::attention(bool backward) const {
   const AttentionSpec& a = layer.attention;
-  return {
-      backward,   micro_batch,  seq,      a.heads / tp,     std::max<int64_t>(1, a.kv_heads / tp),
-      a.head_dim, a.v_head_dim, skips_windows ? a.window : 0, storage_of(type), split.cp};
+  return {backward,
+          micro_batch,
+          seq,
+          a.heads / tp,
+          std::max<int64_t>(1, a.kv_heads / tp),
+          a.head_dim,
+          a.v_head_dim,
+          skips_windows ? a.window : 0,
+          storage_of(type),
+          split.cp};
 }
 
 PassKind norm_pass(const ModelSpec& model, bool backward) {

@@ -8,8 +8,8 @@
 namespace shardwright {
 namespace {
 
-constexpr DataType kAllTypes[] = {DataType::kFp32, DataType::kBf16, DataType::kFp16,
-                                  DataType::kFp8, DataType::kNvfp4};
+constexpr DataType kAllTypes[] = {DataType::kFp32, DataType::kBf16, DataType::kFp16, DataType::kFp8,
+                                  DataType::kNvfp4};
 
 // Whose measurements stand in for a type that has none: the same units at another width.
 DataType stand_in(DataType type) {

@@ -62,8 +62,7 @@ TEST(Shorthand, MalformedOnesAreErrors) {
 TEST(Shorthand, UnknownDeviceListsTheKnown) {
   const std::string line = rejection("h1000:8");
   EXPECT_NE(line.find("found \"h1000\""), std::string::npos) << line;
-  EXPECT_NE(line.find("a100-sxm-80gb, b200-sxm, b300-sxm, cpu-amd-epyc-core"),
-            std::string::npos)
+  EXPECT_NE(line.find("a100-sxm-80gb, b200-sxm, b300-sxm, cpu-amd-epyc-core"), std::string::npos)
       << line;
   EXPECT_NE(rejection(":8").find("device: found \"\""), std::string::npos);
   EXPECT_NE(rejection("..:8").find("device: found \"..\""), std::string::npos);

@@ -6,7 +6,7 @@
 #include <random>
 
 #include "planner/evaluate.h"
-#include "support.h"
+#include "tests/planner/support.h"
 
 namespace shardwright {
 namespace {

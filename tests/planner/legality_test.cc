@@ -34,8 +34,9 @@ TEST_F(Legality, ALegalPlanIsAccepted) {
 TEST_F(Legality, EveryRuleHasItsName) {
   EXPECT_EQ(rule_names(),
             (std::vector<std::string>{"degrees", "sizes", "ranks", "heads", "kv_heads", "ffn",
-                                      "expert_ffn", "vocab", "positions", "batch", "layers",
-                                      "schedule", "microbatches", "memory_range", "stage_layers"}));
+                                      "expert_ffn", "experts", "context", "shards", "vocab",
+                                      "positions", "batch", "layers", "schedule", "microbatches",
+                                      "memory_range", "stage_layers"}));
 }
 
 TEST_F(Legality, Degrees) {
@@ -93,6 +94,42 @@ TEST_F(Legality, ExpertFfn) {
   model.kinds[0].moe.shared_ffn_hidden = 9;
   EXPECT_EQ(complaint(model, plan_, "expert_ffn"),
             "9 columns of the shared experts are not divisible by tp 2");
+}
+
+// Experts lie over the ranks of a stage, ep * etp of them a copy; etp is tp when not given.
+TEST_F(Legality, Experts) {
+  ModelSpec model = llama_;
+  model.kinds[0].moe.experts = 6;
+  Plan plan = test_plan(model, 4, 1, 1, 4);
+  plan.split.ep = 4;
+  EXPECT_EQ(complaint(model, plan, "experts"), "6 experts are not divisible by ep 4");
+  plan.split.ep = 2;
+  EXPECT_EQ(complaint(model, plan, "experts"), "");
+  EXPECT_EQ(complaint(
+                model,
+                [&] {
+                  Plan wide = plan_;
+                  wide.split.ep = 3;
+                  return wide;
+                }(),
+                "experts"),
+            "4 ranks of a stage are not divisible by ep * etp 6");
+}
+
+TEST_F(Legality, Context) {
+  Plan plan = plan_;
+  plan.seq = 100;
+  plan.split.cp = 8;
+  EXPECT_EQ(complaint(llama_, plan, "context"),
+            "100 tokens of a sequence are not divisible by cp 8");
+}
+
+TEST_F(Legality, Shards) {
+  Plan plan = plan_;
+  plan.shard_group = 3;
+  EXPECT_EQ(complaint(llama_, plan, "shards"), "2 replicas are not divisible by shard_group 3");
+  plan.shard_group = -1;
+  EXPECT_EQ(complaint(llama_, plan, "shards"), "shard_group -1 is below 0");
 }
 
 // 5 rows over 4 ranks: shares of 2, so ranks 0 and 1 have two, rank 2 one and rank 3 none.

@@ -95,7 +95,7 @@ SPEED = {
     "llama-1b": (llama(16, 2048, 32, 8, 8192, 4096, 128256), 4096, 4, 4),
 }
 EQUAL = {
-    "gpt2-124m": (gpt2(12, 768, 12), 128, 2, 1),
+    "gpt2-124m": (gpt2(12, 768, 12), 64, 2, 1),
     "small-llama": (llama(4, 512, 8, 4, 1408, 512, 4096), 256, 2, 2),
 }
 
@@ -193,14 +193,14 @@ def equal(check):
         plan = make_plan(check, f"{name}-cpu", *shape, cluster="h100-sxm-80gb:1", precision="fp32")
         _, cpu = train(check, plan, f"{name}-cpu", steps, *settings)
         found[name] = {"cpu_first": cpu[0], "cpu_last": cpu[-1]}
-        for precision in ("fp32", "bf16"):
+        for precision in ("fp32", "bf16") if "cuda" in check.args.run_on else ("fp32",):
             plan = make_plan(check, f"{name}-{precision}", *shape, cluster="h100-sxm-80gb:1",
                              precision=precision)
             _, gpu = train(check, plan, f"{name}-{precision}", steps, *settings, *check.args.run_on)
             found[name][precision] = {"last": gpu[-1], "largest_difference": worst(gpu, cpu)}
     for name, curves in found.items():
         for precision, limit in TOLERANCE.items():
-            if not curves[precision]["largest_difference"] <= limit:
+            if precision in curves and not curves[precision]["largest_difference"] <= limit:
                 raise Failed(f"{name} {precision}: losses differ by more than {limit}: {found}")
     return found
 

@@ -150,10 +150,11 @@ def build(check):
     arch = found[0].strip().replace(".", "")
     arch = {"90": "90a", "100": "100a", "103": "103a"}.get(arch, arch)
     start = time.monotonic()
+    mpi = "ON" if shutil.which("mpicxx", path=check.env["PATH"]) else "OFF"
     generator = ["-G", "Ninja"] if shutil.which("ninja") else []
     check.run("cmake", "-S", ".", "-B", BUILD, *generator, "-DCMAKE_BUILD_TYPE=Release",
               "-DSHARDWRIGHT_CUDA=ON", f"-DCMAKE_CUDA_ARCHITECTURES={arch}",
-              "-DSHARDWRIGHT_BENCH=OFF", *check.prefix)
+              "-DSHARDWRIGHT_BENCH=OFF", f"-DSHARDWRIGHT_MPI={mpi}", *check.prefix)
     check.run("cmake", "--build", BUILD, "-j", os.cpu_count() or 2, "--target", "shardwright",
               "executor_cuda_gpu_test")
     return {"arch": arch, "seconds": round(time.monotonic() - start, 1)}

@@ -1,5 +1,4 @@
 #include <iostream>
-#include <map>
 
 #include "tools/cli.h"
 #include "tools/run_command.h"
@@ -31,10 +30,10 @@ void add_run(CLI::App& app, const std::vector<std::string>& command_line, Action
       ->capture_default_str();
   sub->add_option("--seed", s.init.seed, "Of initial weights and data order")
       ->capture_default_str();
-  const std::map<std::string, RunDevice> devices = {{"cpu", RunDevice::kCpu},
-                                                    {"cuda", RunDevice::kCuda}};
-  sub->add_option("--device", a->device, "Where ranks compute: cpu (the default) or cuda")
-      ->transform(CLI::CheckedTransformer(devices).description("{cpu,cuda}"));
+  const auto device = std::make_shared<std::string>("cpu");
+  sub->add_option("--device", *device, "Where ranks compute")
+      ->check(CLI::IsMember({"cpu", "cuda"}))
+      ->capture_default_str();
   sub->add_option(
          "--gpu-comm", a->gpu_comm,
          "How GPUs talk: nccl, staged (through host memory, any number of ranks on a GPU),\n"
@@ -58,7 +57,10 @@ void add_run(CLI::App& app, const std::vector<std::string>& command_line, Action
       "  shardwright run plan.json --data text.txt --steps 100 --out runs/first\n"
       "Inside mpirun or srun every process becomes one rank of the plan:\n"
       "  mpirun -n 2 shardwright run plan.json --data text.txt --steps 100 --out runs/first");
-  sub->callback([=] { *action = [=] { return run_run(*a, std::cout, std::cerr); }; });
+  sub->callback([=] {
+    a->device = *device == "cuda" ? RunDevice::kCuda : RunDevice::kCpu;
+    *action = [=] { return run_run(*a, std::cout, std::cerr); };
+  });
 }
 
 }  // namespace shardwright

@@ -9,6 +9,9 @@ namespace shardwright {
 namespace {
 
 constexpr double kLargeFlops = 274877906944;  // 2^38
+// The smallest grid that a table was found to follow from without a prior (published GEMM timings
+// of seven devices): below that the smoothing would decide, not the timings.
+constexpr size_t kFewestRows = 48;
 
 std::vector<MeasuredOp> quick_rows(const std::vector<MeasuredOp>& ops) {
   std::vector<MeasuredOp> out;
@@ -37,7 +40,7 @@ class DeviceFit {
       return Error{file.file, "type", name_of(file.type),
                    "a type that " + out_.name + " has a peak for"};
     }
-    if (file.ops.empty()) return Error{file.file, "", "no rows", "timings"};
+    if (const auto error = check_rows(file)) return error;
     const DeviceFacts facts{peak->second, out_.memory_bytes_per_s, out_.processors};
     if (file.kind == OpKind::kGemm) return add_gemm(file, facts);
     return add_attention(file, facts);
@@ -46,6 +49,14 @@ class DeviceFit {
   DeviceProfile take() { return std::move(out_); }
 
  private:
+  // Of a quick profile the shapes decide, which are asked for where they are picked.
+  std::optional<Error> check_rows(const MeasuredOps& file) const {
+    if (options_.quick || file.ops.size() >= kFewestRows) return std::nullopt;
+    const std::string first = file.refused.empty() ? "" : "; " + file.refused.front().reason;
+    return Error{file.file, "", std::to_string(file.ops.size()) + " rows with a timing" + first,
+                 "at least " + std::to_string(kFewestRows)};
+  }
+
   std::optional<Error> add_gemm(const MeasuredOps& file, const DeviceFacts& facts) {
     RateSet& rates = out_.rates.front();
     auto& models = rates.gemm[file.type];

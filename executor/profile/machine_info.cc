@@ -2,11 +2,11 @@
 
 #include <time.h>
 
-#include <cctype>
 #include <cstdlib>
 #include <fstream>
 #include <sstream>
 
+#include "costmodel/device_name.h"
 #include "executor/comm/wait.h"
 
 namespace shardwright {
@@ -70,18 +70,8 @@ MachineInfo read_machine_info() {
 }
 
 std::string core_name(const std::string& cpu_model) {
-  std::string out;
-  for (const char c : cpu_model) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x80 && std::isalnum(byte) != 0) {
-      out += static_cast<char>(std::tolower(byte));
-    } else if (!out.empty() && out.back() != '-') {
-      out += '-';
-    }
-  }
-  out.resize(std::min(out.size(), kLongestModel));
-  while (!out.empty() && out.back() == '-') out.pop_back();
-  return "cpu-" + (out.empty() ? "unknown" : out) + "-core";
+  const std::string name = dashed_name(cpu_model, kLongestModel);
+  return "cpu-" + (name.empty() ? "unknown" : name) + "-core";
 }
 
 std::string describe_source(const MachineInfo& info) {

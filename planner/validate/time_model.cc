@@ -97,6 +97,11 @@ Result<TimeModel> stack_time_model(const std::string& profiles_dir,
     if (!fitted) return fitted.error();
     factors = *std::move(fitted);
   }
+  // A stack that cannot be read is refused here, once, and not row by row.
+  if (!options.stack.empty()) {
+    const Result<Stack> stack = load_stack(options.stack, profiles_dir);
+    if (!stack) return stack.error();
+  }
   const auto times = std::make_shared<StackTimes>(profiles_dir, options.stack, std::move(factors));
   return TimeModel([times](const RunCase& run) { return times->time(run); });
 }

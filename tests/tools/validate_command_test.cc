@@ -28,6 +28,18 @@ class Validate : public testing::Test {
   std::ostringstream out_, err_;
 };
 
+// A stack file that cannot be read is bad input of the whole call, not a reason at every row.
+TEST_F(Validate, RefusesAStackThatCannotBeRead) {
+  ValidateArguments arguments;
+  arguments.paths = {kMixed};
+  for (const std::string& stack : {std::string("/nowhere/stack.json"), kMixed}) {
+    arguments.time.stack = stack;
+    EXPECT_EQ(run_validate(arguments, out_, err_), 2);
+    EXPECT_NE(err_.str().find(stack), std::string::npos) << err_.str();
+  }
+  EXPECT_EQ(out_.str(), "");
+}
+
 TEST_F(Validate, RefusesRowsByNameAndNeverTheFile) {
   ASSERT_EQ(run(kMixed, true), 0) << err_.str();
   const Json json = Json::parse(out_.str());

@@ -123,6 +123,16 @@ TEST(CalibrateDevice, NeedsTimingsOfTheDevice) {
   EXPECT_EQ(none.error().field, "device");
 }
 
+// A handful of rows would leave the whole table to the smoothing.
+TEST(CalibrateDevice, NeedsEnoughTimings) {
+  MeasuredOps few = products(DataType::kBf16, plain_s);
+  few.file = "few.csv";
+  few.ops.resize(47);
+  const auto fitted = calibrate_device(toy_base(), {few}, {});
+  ASSERT_FALSE(fitted.ok());
+  EXPECT_EQ(fitted.error().line(), "few.csv: found 47 rows with a timing, expected at least 48");
+}
+
 // Anyone can make the shipped profile again, byte for byte.
 TEST(CalibrateDevice, ShippedProfileComesFromTheTimings) {
   const std::string timings = SHARDWRIGHT_SHARED_DIR "/measured_ops";

@@ -1,0 +1,138 @@
+// What one microbatch takes in the parts of a model and in a chunk of its layers.
+#include <algorithm>
+#include <cmath>
+
+#include "costmodel/layer_steps.h"
+#include "planner/estimate_timer.h"
+
+namespace shardwright {
+namespace {
+
+// max(a, b), rounded where both are close: (a^4 + b^4)^(1/4). Power 3 to 6 fit launch-bound runs
+// equally well (modelling_runs.md section 3, "Launch overhead").
+double smooth_max(double a, double b) {
+  if (a < b) std::swap(a, b);
+  if (b < 0.1 * a) return a;
+  const double ratio = b / a, square = ratio * ratio;
+  return a * std::sqrt(std::sqrt(1 + square * square));
+}
+
+}  // namespace
+
+Estimator::Timer::PartTimes Estimator::Timer::time_part(ChunkPart part, int64_t layer) {
+  PartTimes out;
+  const bool moe = part == ChunkPart::kLayer && model_.layer(layer).moe.experts > 0;
+  steps_.clear();
+  append_forward(model_, shape_, part, layer, &steps_);
+  out.forward = price(moe);
+  steps_.clear();
+  append_backward(model_, shape_, part, layer, &steps_);
+  out.backward = price(moe);
+  const bool again = shape_.recompute || shape_.recompute_modules != 0;
+  if (part == ChunkPart::kLayer && again) {
+    ChunkShape all = shape_;
+    all.recompute_layers = 0;
+    steps_.clear();
+    append_recompute(model_, all, layer, &steps_);
+    const bool routed = shape_.recompute || (shape_.recompute_modules & kRecomputeMoe) != 0;
+    out.again = price(moe && routed);
+  }
+  return out;
+}
+
+void Estimator::Timer::time_parts() {
+  const double hidden = static_cast<double>(model_.hidden);
+  const double bias = model_.norm == Norm::kLayerNorm ? 2 : 1;
+  for (size_t kind = 0; kind < kind_times_.size(); ++kind) {
+    if (example_[kind] < 0) continue;
+    PartTimes& times = kind_times_[kind];
+    times = time_part(ChunkPart::kLayer, example_[kind]);
+    const LayerShape s(model_, shape_, model_.kinds[kind]);
+    const int64_t routed = s.local_experts * (s.expert_up + s.expert_ffn) * s.hidden;
+    times.experts = static_cast<double>(routed);
+    const double norms = s.layer.ops.empty() ? s.layer.norms * bias * hidden : 0;
+    times.dense = static_cast<double>(s.weights() - routed) + norms;
+  }
+  if (model_.layer_list()) {
+    embedding_ = head_ = mtp_ = PartTimes();
+    return;
+  }
+  const double table = static_cast<double>(padded_vocab_share(model_, plan_->tp)) * hidden;
+  embedding_ = time_part(ChunkPart::kEmbedding, -1);
+  embedding_.dense = table;
+  if (model_.position == Position::kLearned) {
+    embedding_.dense += static_cast<double>(model_.max_positions) * hidden;
+  }
+  head_ = time_part(ChunkPart::kHead, -1);
+  head_.dense = bias * hidden + (model_.tied_embeddings && plan_->pp == 1 ? 0 : table);
+  if (plan_->mtp_layers > 0) mtp_ = time_part(ChunkPart::kMtp, -1);
+}
+
+double Estimator::Timer::pass_seconds(const Pass& spent, double sharding,
+                                      EstimateParts* parts) const {
+  const Overlap& overlap = plan_->overlap;
+  double busy = spent.compute;
+  const auto join = [&](double communication, bool hidden, double* exposed) {
+    const double with = hidden ? beside(busy, communication) : busy + communication;
+    *exposed += with - busy;
+    busy = with;
+  };
+  parts->compute += spent.compute;
+  join(spent.tp, overlap.tensor, &parts->tensor);
+  // Blocks of keys and values travel while the block before is worked on.
+  join(spent.cp, plan_->split.cp_kind == CpKind::kRing, &parts->context);
+  join(spent.ep, overlap.experts, &parts->experts);
+  join(sharding, overlap.parameters, &parts->sharding);
+  const double host = kernels_.host_share *
+                      (spent.steps * at(Factor::kHostStep) + spent.moe * at(Factor::kHostMoe));
+  const double seconds = smooth_max(busy, host);
+  parts->host += seconds - busy;
+  return seconds;
+}
+
+Estimator::Timer::ChunkTimes Estimator::Timer::time_chunk(int64_t index) const {
+  const int64_t chunks = plan_->pp * plan_->virtual_stages;
+  int64_t first = 0;
+  for (int64_t i = 0; i < index; ++i) first += plan_->stage_layers[i];
+  const int64_t end = first + plan_->stage_layers[index];
+  const int64_t again =
+      plan_->recompute_layers == 0 ? end : std::min(end, first + plan_->recompute_layers);
+  Pass forward, backward;
+  ChunkTimes out;
+  const auto include = [&](const PartTimes& part, double count, double recomputed) {
+    forward.add(part.forward, count);
+    backward.add(part.backward, count);
+    backward.add(part.again, recomputed);
+    out.dense += count * part.dense;
+    out.experts += count * part.experts;
+  };
+  for (size_t kind = 0; kind < kind_times_.size(); ++kind) {
+    const std::vector<int64_t>& before = before_[kind];
+    const int64_t count = before[end] - before[first];
+    if (count == 0) continue;
+    include(kind_times_[kind], static_cast<double>(count),
+            static_cast<double>(before[again] - before[first]));
+  }
+  if (index == 0) include(embedding_, 1, 0);
+  if (index == chunks - 1) {
+    include(head_, 1, 0);
+    const double modules = static_cast<double>(plan_->mtp_layers);
+    if (modules > 0) {
+      include(mtp_, modules, 0);
+      include(kind_times_[model_.layer_kind.back()], modules, modules);
+      include(head_, modules, 0);
+    }
+  }
+  double gather = 0, scatter = 0;
+  if (plan_->zero == 3) {
+    const double weight = static_cast<double>(size_of(storage_of(plan_->precision)));
+    const double gradient = static_cast<double>(size_of(plan_->gradient_type));
+    gather = sharded_bytes_s(CollectiveKind::kAllGather, out.dense, out.experts, weight, 0);
+    scatter = sharded_bytes_s(CollectiveKind::kReduceScatter, out.dense, out.experts, gradient, 0);
+  }
+  out.forward = pass_seconds(forward, gather, &out.spent);
+  out.backward = pass_seconds(backward, gather + scatter, &out.spent);
+  return out;
+}
+
+}  // namespace shardwright

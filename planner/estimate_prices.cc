@@ -1,0 +1,107 @@
+// What a Step takes under the factors of a stack.
+#include "planner/estimate_timer.h"
+
+namespace shardwright {
+namespace {
+
+bool is_unaligned(const GemmWork& work) {
+  const int64_t a = work.layout == GemmLayout::kWeightGrad ? work.m : work.k;
+  return work.type != DataType::kFp32 && (a % 8 != 0 || work.n % 8 != 0);
+}
+
+}  // namespace
+
+Estimator::Timer::Timer(const ModelSpec& model, const ClusterSpec& cluster, const Kernels& kernels,
+                        const Factors& factors)
+    : model_(model),
+      cluster_(cluster),
+      kernels_(kernels),
+      factors_(factors),
+      pricer_(cluster, 0, cluster.devices_per_node_of(0)) {
+  const size_t kinds = model.kinds.size(), layers = model.layer_kind.size();
+  before_.assign(kinds, std::vector<int64_t>(layers + 1, 0));
+  example_.assign(kinds, -1);
+  for (size_t i = 0; i < layers; ++i) {
+    for (size_t kind = 0; kind < kinds; ++kind) {
+      before_[kind][i + 1] = before_[kind][i] + (model.layer_kind[i] == static_cast<int>(kind));
+    }
+    if (example_[model.layer_kind[i]] < 0) example_[model.layer_kind[i]] = static_cast<int>(i);
+  }
+  kind_times_.resize(kinds);
+}
+
+double Estimator::Timer::gemm(const GemmWork& work) const {
+  double seconds = pricer_.gemm_s(work);
+  seconds *= at(storage_of(work.type) == work.type ? Factor::kGemm : Factor::kFp8Gemm);
+  if (!is_unaligned(work)) return seconds;
+  return seconds * at(work.count > 1 ? Factor::kUnalignedBatch : Factor::kUnaligned);
+}
+
+double Estimator::Timer::attention(const AttentionWork& work, int64_t layer) const {
+  const AttentionSpec& spec = model_.layer(layer).attention;
+  const double seconds =
+      pricer_.attention_s(work) * at(Factor::kAttention) * at(Factor::kStackAttention);
+  return spec.mla() || spec.sinks ? seconds * at(Factor::kSpecialAttention) : seconds;
+}
+
+double Estimator::Timer::pass(StepOp op, const PassWork& work) const {
+  const double seconds = pricer_.pass_s(work);
+  switch (op) {
+    case StepOp::kQuantise:
+      return seconds * at(Factor::kQuantise);
+    case StepOp::kDispatch:
+    case StepOp::kCombine:
+      return seconds * at(Factor::kPermute);
+    case StepOp::kAccumulate:
+      return seconds;
+    default:
+      return seconds * at(Factor::kPass);
+  }
+}
+
+double Estimator::Timer::collective(const CollectiveWork& work, const GroupPlacement& group) const {
+  const LevelSeconds seconds = collective_levels(cluster_, work, group);
+  return seconds.inside * at(Factor::kNodeLink) + seconds.outside * at(Factor::kNetwork);
+}
+
+double Estimator::Timer::collective(CollectiveKind kind, Axis axis, double bytes,
+                                    const GroupPlacement& group) const {
+  return collective({.kind = kind, .axis = axis, .bytes = static_cast<Bytes>(bytes)}, group);
+}
+
+GroupPlacement Estimator::Timer::group_of(Axis axis) const {
+  const int64_t etp = plan_->split.expert_tp(plan_->tp);
+  if (axis == Axis::kCp) return {0, plan_->tp, plan_->split.cp};
+  if (axis == Axis::kEp) return {0, etp, plan_->split.ep};
+  return {0, 1, plan_->tp};
+}
+
+void Estimator::Timer::add_step(const Step& step, Pass* pass_times) const {
+  pass_times->steps += 1;
+  if (const auto* work = std::get_if<GemmWork>(&step.work)) {
+    pass_times->compute += gemm(*work);
+  } else if (const auto* attention_work = std::get_if<AttentionWork>(&step.work)) {
+    pass_times->compute += attention(*attention_work, step.layer);
+  } else if (const auto* pass_work = std::get_if<PassWork>(&step.work)) {
+    pass_times->compute += pass(step.op, *pass_work);
+  } else {
+    const auto& work_of = std::get<CollectiveWork>(step.work);
+    const double seconds = collective(work_of, group_of(work_of.axis));
+    if (work_of.axis == Axis::kCp) {
+      pass_times->cp += seconds;
+    } else if (work_of.axis == Axis::kEp) {
+      pass_times->ep += seconds;
+    } else {
+      pass_times->tp += seconds;
+    }
+  }
+}
+
+Estimator::Timer::Pass Estimator::Timer::price(double moe) {
+  Pass sum;
+  for (const Step& step : steps_) add_step(step, &sum);
+  if (!steps_.empty()) sum.moe = moe;
+  return sum;
+}
+
+}  // namespace shardwright

@@ -1,0 +1,158 @@
+// What stages take for one microbatch, and what they do after their last backward.
+#include <algorithm>
+
+#include "planner/estimate_timer.h"
+#include "planner/program/closing_work.h"
+
+namespace shardwright {
+namespace {
+
+// Copies between device and host: PCIe 4 x16, of whose 32 GB/s 25 are reached (facts.md section 3).
+constexpr double kHostLinkBytesPerS = 25e9;
+
+void add(EstimateParts* sum, const EstimateParts& part) {
+  sum->compute += part.compute;
+  sum->tensor += part.tensor;
+  sum->context += part.context;
+  sum->experts += part.experts;
+  sum->sharding += part.sharding;
+  sum->host += part.host;
+}
+
+}  // namespace
+
+// Ranks that share a sharded copy of the dense parameters, or of the routed experts.
+int64_t Estimator::Timer::shards(bool experts) const {
+  const int64_t replicas = plan_->dp * plan_->split.cp;
+  const int64_t dense = plan_->shard_group == 0 ? replicas : plan_->shard_group;
+  if (!experts) return dense;
+  const int64_t holders =
+      plan_->tp * replicas / (plan_->split.ep * plan_->split.expert_tp(plan_->tp));
+  return std::max<int64_t>(1, std::min(dense, holders));
+}
+
+// A collective over the sharded copies: of the dense parameters, then of the experts.
+double Estimator::Timer::sharded_bytes_s(CollectiveKind kind, double dense, double experts,
+                                         double size, int64_t first) const {
+  const int64_t block = plan_->split.ep * plan_->split.expert_tp(plan_->tp);
+  double seconds = collective(kind, Axis::kDp, dense * size, {first, plan_->tp, shards(false)});
+  if (experts > 0) {
+    seconds += collective(kind, Axis::kExpertDp, experts * size, {first, block, shards(true)});
+  }
+  return seconds;
+}
+
+// From a stage to the next.
+double Estimator::Timer::message_s(int64_t stage) const {
+  const double parts = static_cast<double>(
+      shape_.split.sequence_parallel || kernels_.scattered_messages ? plan_->tp : 1);
+  const double bytes =
+      static_cast<double>(shape_.tokens() * model_.hidden * size_of(storage_of(plan_->precision)));
+  const int64_t block = plan_->ranks() / plan_->pp;
+  const CollectiveWork send{CollectiveKind::kSend, Axis::kPp, static_cast<Bytes>(bytes / parts)};
+  return at(Factor::kMessage) * collective_s(cluster_, send, {stage * block, block, 2});
+}
+
+// Gradients over all replicas after (or behind) the last backward.
+double Estimator::Timer::reduction_s(const StageTimes& stage) const {
+  const double size = static_cast<double>(size_of(plan_->gradient_type));
+  const int64_t replicas = plan_->dp * plan_->split.cp;
+  if (plan_->zero == 3) {
+    // Scattered in every backward already; copies of the shards remain to be summed.
+    const int64_t shard = shards(false);
+    return collective(CollectiveKind::kAllReduce, Axis::kDp,
+                      stage.all.dense * size / static_cast<double>(shard),
+                      {stage.first_rank, plan_->tp * shard, replicas / shard});
+  }
+  const int64_t block = plan_->split.ep * plan_->split.expert_tp(plan_->tp);
+  const bool whole = plan_->zero == 0 || plan_->shard_group != 0;
+  const auto kind = whole ? CollectiveKind::kAllReduce : CollectiveKind::kReduceScatter;
+  double seconds =
+      collective(kind, Axis::kDp, stage.all.dense * size, {stage.first_rank, plan_->tp, replicas});
+  if (stage.all.experts > 0) {
+    seconds +=
+        collective(kind, Axis::kExpertDp, stage.all.experts * size,
+                   {stage.first_rank, block, std::max<int64_t>(1, plan_->tp * replicas / block)});
+  }
+  return seconds;
+}
+
+double Estimator::Timer::gather_s(const StageTimes& stage) const {
+  if (plan_->zero == 0 || plan_->zero == 3) return 0;
+  const double size = static_cast<double>(size_of(storage_of(plan_->precision)));
+  return sharded_bytes_s(CollectiveKind::kAllGather, stage.all.dense, stage.all.experts, size,
+                         stage.first_rank);
+}
+
+double Estimator::Timer::update_s(const StageTimes& stage) const {
+  ClosingShape shape;
+  shape.gradients = static_cast<int64_t>(stage.all.dense + stage.all.experts);
+  shape.updated = shape.gradients;
+  if (plan_->zero > 0) {
+    shape.updated = static_cast<int64_t>(stage.all.dense / static_cast<double>(shards(false)) +
+                                         stage.all.experts / static_cast<double>(shards(true)));
+  }
+  if (plan_->zero == 3) shape.gradients = shape.updated;
+  shape.optimizer = plan_->optimizer;
+  shape.weight_type = storage_of(plan_->precision);
+  shape.gradient_type = plan_->gradient_type;
+  shape.moment_type = plan_->moment_type;
+  const double offloaded =
+      plan_->optimizer_offload * static_cast<double>(shape.updated) *
+      static_cast<double>(size_of(shape.gradient_type) + size_of(shape.weight_type));
+  return pricer_.pass_s(square_sum_work(shape)) +
+         (1 - plan_->optimizer_offload) * pricer_.pass_s(update_work(shape)) +
+         pricer_.pass_s(zero_work(shape)) + offloaded / kHostLinkBytesPerS;
+}
+
+void Estimator::Timer::time_stages() {
+  const int64_t pp = plan_->pp, chunks = pp * plan_->virtual_stages;
+  stages_.assign(pp, {});
+  ChunkTimes times;
+  int64_t layers = -1;
+  for (int64_t index = 0; index < chunks; ++index) {
+    const bool end = index <= 1 || index == chunks - 1;
+    // Chunks between the ends with as many layers of the only kind cost the same.
+    if (end || model_.kinds.size() > 1 || plan_->stage_layers[index] != layers) {
+      times = time_chunk(index);
+    }
+    layers = plan_->stage_layers[index];
+    StageTimes& stage = stages_[index % pp];
+    stage.first_rank = index % pp * (plan_->ranks() / pp);
+    stage.all.forward += times.forward;
+    stage.all.backward += times.backward;
+    stage.all.dense += times.dense;
+    stage.all.experts += times.experts;
+    add(&stage.all.spent, times.spent);
+  }
+}
+
+// What each stage does after its last backward, as far as nothing hides it.
+void Estimator::Timer::time_ends() {
+  const int64_t block = plan_->ranks() / plan_->pp, node = cluster_.devices_per_node_of(0);
+  const bool alike = block % node == 0 || node % block == 0;
+  const StageTimes* before = nullptr;
+  for (StageTimes& stage : stages_) {
+    const bool same = before != nullptr && alike && before->all.dense == stage.all.dense &&
+                      before->all.experts == stage.all.experts &&
+                      before->all.backward == stage.all.backward;
+    if (same) {
+      stage.reduction = before->reduction;
+      stage.gather = before->gather;
+      stage.update = before->update;
+    } else {
+      stage.reduction = reduction_s(stage);
+      stage.gather = gather_s(stage);
+      stage.update = update_s(stage);
+      if (plan_->overlap.gradients && stage.reduction > 0) {
+        stage.reduction = beside(stage.all.backward, stage.reduction) - stage.all.backward;
+      }
+      if (plan_->overlap.parameters && stage.gather > 0) {
+        stage.gather = beside(stage.all.forward, stage.gather) - stage.all.forward;
+      }
+    }
+    before = &stage;
+  }
+}
+
+}  // namespace shardwright

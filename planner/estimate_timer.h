@@ -1,0 +1,116 @@
+// The working of Estimator: what a plan's parts, chunks and stages take. For the files of the
+// estimate only: estimate_prices.cc, estimate_chunks.cc, estimate_stages.cc, estimate.cc.
+#pragma once
+
+#include <vector>
+
+#include "costmodel/steps.h"
+#include "planner/estimate.h"
+
+namespace shardwright {
+
+class Estimator::Timer {
+ public:
+  // --- Times -------------------------------------------------------------------------------------
+  // Seconds of one pass over a part of the model, by what is spent, and what the host has to
+  // launch.
+  struct Pass {
+    double compute = 0, tp = 0, cp = 0, ep = 0;
+    double steps = 0, moe = 0;
+    void add(const Pass& other, double times) {
+      compute += times * other.compute;
+      tp += times * other.tp;
+      cp += times * other.cp;
+      ep += times * other.ep;
+      steps += times * other.steps;
+      moe += times * other.moe;
+    }
+  };
+
+  struct PartTimes {
+    Pass forward, again, backward;
+    double dense = 0, experts = 0;  // parameters on this rank
+  };
+
+  // One microbatch through one chunk.
+  struct ChunkTimes {
+    double forward = 0, backward = 0;
+    EstimateParts spent;  // compute, tensor, context, experts, sharding and host
+    double dense = 0, experts = 0;
+  };
+
+  Timer(const ModelSpec& model, const ClusterSpec& cluster, const Kernels& kernels,
+        const Factors& factors);
+
+  void set_factors(const Factors& factors) { factors_ = factors; }
+  Estimate estimate(const Plan& plan);
+
+ private:
+  double at(Factor factor) const { return factors_.at(factor); }
+
+  // --- Prices (estimate_prices.cc) ---------------------------------------------------------------
+  double gemm(const GemmWork& work) const;
+  double attention(const AttentionWork& work, int64_t layer) const;
+  double pass(StepOp op, const PassWork& work) const;
+  double collective(const CollectiveWork& work, const GroupPlacement& group) const;
+  double collective(CollectiveKind kind, Axis axis, double bytes,
+                    const GroupPlacement& group) const;
+  GroupPlacement group_of(Axis axis) const;
+  void add_step(const Step& step, Pass* pass_times) const;
+  Pass price(double moe);
+
+  // --- Parts of the model (estimate_chunks.cc) ---------------------------------------------------
+  PartTimes time_part(ChunkPart part, int64_t layer);
+  void time_parts();
+  ChunkTimes time_chunk(int64_t index) const;
+  double pass_seconds(const Pass& spent, double sharding, EstimateParts* parts) const;
+  double beside(double compute, double communication) const {
+    return std::max(compute, communication) + at(Factor::kDrag) * std::min(compute, communication);
+  }
+
+  // --- Stages and their ends (estimate_stages.cc)
+  // -------------------------------------------------
+  struct StageTimes {
+    ChunkTimes all;  // of its chunks together, for one microbatch
+    int64_t first_rank = 0;
+    double reduction = 0, gather = 0, update = 0;
+  };
+  void time_stages();
+  double message_s(int64_t stage) const;
+  void time_ends();
+  double sharded_bytes_s(CollectiveKind kind, double dense, double experts, double size,
+                         int64_t first) const;
+  double reduction_s(const StageTimes& stage) const;
+  double gather_s(const StageTimes& stage) const;
+  double update_s(const StageTimes& stage) const;
+  int64_t shards(bool experts) const;
+
+  // --- The whole step (estimate.cc) --------------------------------------------------------------
+  struct Pipeline {
+    double slowest = 0;                 // of a stage, for one microbatch
+    const StageTimes* stage = nullptr;  // that one
+    double seconds = 0;                 // filling, steady state, draining
+  };
+  void set_shape();
+  Pipeline time_pipeline();
+  void add_ends(double pipe, EstimateParts* parts);
+  double fixed_s(double work) const;
+
+  const ModelSpec& model_;
+  const ClusterSpec& cluster_;
+  Kernels kernels_;
+  Factors factors_;
+  Pricer pricer_;
+  std::vector<std::vector<int64_t>> before_;  // per kind: layers of it before each layer
+  std::vector<int> example_;                  // per kind: one of its layers, or -1
+
+  const Plan* plan_ = nullptr;
+  ChunkShape shape_;
+  std::vector<Step> steps_;
+  std::vector<PartTimes> kind_times_;
+  PartTimes embedding_, head_, mtp_;
+  std::vector<StageTimes> stages_;
+  std::vector<double> messages_;  // between a stage and the next
+};
+
+}  // namespace shardwright

@@ -11,8 +11,9 @@ constexpr FactorOwner kDevice = FactorOwner::kDevice;
 constexpr FactorOwner kLink = FactorOwner::kInterconnect;
 constexpr FactorOwner kStack = FactorOwner::kStack;
 
-// `usual` and `spread` start from the study of published runs (modelling_runs.md, section 3) and
-// are replaced by the refit over all of them (tools/refit_stacks.sh).
+// `usual` and `spread` are where a fit begins and how far it moves unasked: priors from a first,
+// coarse fit to the published runs. The refit over all of them (tools/refit_stacks.sh) replaces
+// both.
 constexpr std::array<FactorInfo, kNumFactors> kInfos = {{
     {"gemm", kDevice, "x", 1, 1.2, 0.15, 0.9, 2.2,
      "time of long runs over short benchmarks: clocks under power, layouts of the gradients"},

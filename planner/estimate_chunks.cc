@@ -8,8 +8,8 @@
 namespace shardwright {
 namespace {
 
-// max(a, b), rounded where both are close: (a^4 + b^4)^(1/4). Power 3 to 6 fit launch-bound runs
-// equally well (modelling_runs.md section 3, "Launch overhead").
+// max(a, b), rounded where both are close: (a^4 + b^4)^(1/4). Powers from 3 to 6 fit the
+// launch-bound runs among the published ones (small models on one node) equally well.
 double smooth_max(double a, double b) {
   if (a < b) std::swap(a, b);
   if (b < 0.1 * a) return a;

@@ -7,7 +7,8 @@
 namespace shardwright {
 namespace {
 
-// Copies between device and host: PCIe 4 x16, of whose 32 GB/s 25 are reached (facts.md section 3).
+// Copies between device and host: PCIe 4 x16 has 32 GB/s per direction. That 25 of them are reached
+// is assumed; no published run with offload says.
 constexpr double kHostLinkBytesPerS = 25e9;
 
 void add(EstimateParts* sum, const EstimateParts& part) {

@@ -27,7 +27,7 @@ struct TimedCase {
 
 // Cases whose step time is known. `stacks`: kernels by the name of a shipped stack. Weights: a
 // source counts as at most kSourceRows rows, vTrain's composed single-node rows as fewer, an
-// underspecified row as a fifth (modelling_runs.md, section 2).
+// underspecified row as a fifth: the fit has to live with what its source does not print.
 struct TimedRuns {
   std::vector<std::unique_ptr<TimedCase>> cases;  // addresses stay: estimators refer to the models
   std::vector<std::string> refused;               // "id: why"

@@ -45,10 +45,8 @@ class RankEmitter {
     load_at_.assign(program.microbatches, -1);
   }
 
-  RankProgram run() {
-    const int stages = static_cast<int>(plan_.pp);
-    for (const Slot& slot :
-         schedule_order(plan_.schedule, out_.stage, stages, program_.microbatches)) {
+  RankProgram run(const std::vector<Slot>& order) {
+    for (const Slot& slot : order) {
       slot.kind == Slot::kForward ? forward(slot.microbatch) : backward(slot.microbatch);
     }
     finish_step();
@@ -178,10 +176,11 @@ Program compile(const ModelSpec& model, const Plan& plan, const CompileOptions& 
     program.chunks.push_back(chunk_info(model, plan, stage));
   }
   add_groups(model, plan, &program, options);
+  const std::vector<std::vector<Slot>> orders = schedule_orders(schedule_shape(plan));
   for (int rank = 0; rank < program.world; ++rank) {
     const Coordinates at = coordinates_of(plan, rank);
     if (options.representative && (at.tp != 0 || at.dp != 0)) continue;
-    program.ranks.push_back(RankEmitter(plan, options, program, rank).run());
+    program.ranks.push_back(RankEmitter(plan, options, program, rank).run(orders[at.stage]));
   }
   return program;
 }

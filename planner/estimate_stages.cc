@@ -118,8 +118,9 @@ void Estimator::Timer::time_stages() {
       times = time_chunk(index);
     }
     layers = plan_->stage_layers[index];
-    StageTimes& stage = stages_[index % pp];
-    stage.first_rank = index % pp * (plan_->ranks() / pp);
+    const int64_t place = stage_of_chunk(*plan_, index);
+    StageTimes& stage = stages_[place];
+    stage.first_rank = place * (plan_->ranks() / pp);
     stage.all.forward += times.forward;
     stage.all.backward += times.backward;
     stage.all.dense += times.dense;

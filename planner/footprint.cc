@@ -61,7 +61,7 @@ Footprint::Footprint(const ModelSpec& model, const ClusterSpec& cluster, const P
 std::vector<StageMemory> Footprint::smallest(ScheduleKind schedule) const {
   std::vector<StageMemory> stages = resident_;
   for (int stage = 0; stage < pp_; ++stage) {
-    const int held = in_flight(schedule, stage, pp_, microbatches_);
+    const int held = in_flight({schedule, pp_, 1, microbatches_, {}, 0}, stage, 0);
     stages[stage].activations = held * activations_[stage].held + activations_[stage].working;
   }
   return stages;

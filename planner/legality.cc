@@ -4,6 +4,7 @@
 #include <array>
 
 #include "costmodel/cluster_spec.h"
+#include "planner/schedule/schedule.h"
 
 namespace shardwright {
 namespace {
@@ -163,6 +164,9 @@ std::string stage_layers(const Case& c) {
 }
 
 std::string schedule(const Case& c) {
+  if (c.plan.schedule > ScheduleKind::kOneFOneB) {
+    return schedule_problem(schedule_shape(c.plan));
+  }
   if (c.plan.virtual_stages > 1) {
     if (c.plan.pp == 1) return "pp 1 has no virtual stages";
     if (c.plan.schedule == ScheduleKind::kGPipe) return "gpipe has no virtual stages";

@@ -1,20 +1,44 @@
 #include "planner/plan.h"
 
+#include <algorithm>
+#include <array>
 #include <numeric>
 
 #include "costmodel/check.h"
 
 namespace shardwright {
 
-const char* name_of(ScheduleKind kind) { return kind == ScheduleKind::kGPipe ? "gpipe" : "1f1b"; }
+namespace {
+constexpr std::array<const char*, kScheduleKinds> kScheduleNames = {
+    "gpipe", "1f1b",   "breadth-first", "zb-h1",      "zb-h2",
+    "zb-v",  "v-half", "dualpipe-v",    "synthesised"};
+}  // namespace
+
+const char* name_of(ScheduleKind kind) { return kScheduleNames.at(static_cast<size_t>(kind)); }
 
 bool parse_schedule(const std::string& name, ScheduleKind* out) {
-  for (ScheduleKind kind : {ScheduleKind::kGPipe, ScheduleKind::kOneFOneB}) {
-    if (name != name_of(kind)) continue;
-    *out = kind;
-    return true;
+  const auto found = std::find(kScheduleNames.begin(), kScheduleNames.end(), name);
+  if (found == kScheduleNames.end()) return false;
+  *out = static_cast<ScheduleKind>(found - kScheduleNames.begin());
+  return true;
+}
+
+std::string schedule_names() {
+  std::string text = kScheduleNames.front();
+  for (size_t i = 1; i < kScheduleNames.size(); ++i) {
+    text += (i + 1 == kScheduleNames.size() ? " or " : ", ") + std::string(kScheduleNames[i]);
   }
-  return false;
+  return text;
+}
+
+bool is_v_shaped(ScheduleKind kind) {
+  return kind == ScheduleKind::kZbV || kind == ScheduleKind::kVHalf ||
+         kind == ScheduleKind::kDualPipeV;
+}
+
+bool splits_backward(ScheduleKind kind) {
+  return is_v_shaped(kind) || kind == ScheduleKind::kZbH1 || kind == ScheduleKind::kZbH2 ||
+         kind == ScheduleKind::kSynthesised;
 }
 
 const char* name_of(Recompute recompute) {
@@ -41,6 +65,16 @@ bool parse_recompute(const std::string& name, Recompute* out) {
 std::string Plan::label() const {
   return "dp" + std::to_string(dp) + " tp" + std::to_string(tp) + " pp" + std::to_string(pp) +
          " mb" + std::to_string(micro_batch) + " " + name_of(schedule) + " " + name_of(recompute);
+}
+
+int64_t stage_of_chunk(const Plan& plan, int64_t chunk) {
+  if (is_v_shaped(plan.schedule)) return std::min(chunk, 2 * plan.pp - 1 - chunk);
+  return chunk % plan.pp;
+}
+
+int64_t chunk_of_stage(const Plan& plan, int64_t stage, int64_t k) {
+  if (is_v_shaped(plan.schedule) && k == 1) return 2 * plan.pp - 1 - stage;
+  return stage + k * plan.pp;
 }
 
 ChunkShape chunk_shape(const Plan& plan, int64_t index) {

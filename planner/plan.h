@@ -10,9 +10,33 @@
 
 namespace shardwright {
 
-enum class ScheduleKind { kGPipe, kOneFOneB };
-const char* name_of(ScheduleKind kind);  // "gpipe", "1f1b"
+// Pipeline schedules; each is described in its file of planner/schedule/. 1F1B with virtual_stages
+// above 1 is interleaved 1F1B.
+enum class ScheduleKind : uint8_t {
+  kGPipe,
+  kOneFOneB,
+  kBreadthFirst,
+  kZbH1,
+  kZbH2,
+  kZbV,
+  kVHalf,
+  kDualPipeV,
+  kSynthesised,  // list scheduling over the times of this plan's chunks
+};
+constexpr int kScheduleKinds = 9;
+const char* name_of(ScheduleKind kind);  // "gpipe", "1f1b", "breadth-first", "zb-h1", ...
 bool parse_schedule(const std::string& name, ScheduleKind* out);
+std::string schedule_names();  // all of them, for messages
+// Two chunks a stage, laid down the stages and back up: chunk c on stage min(c, 2 pp - 1 - c).
+bool is_v_shaped(ScheduleKind kind);
+// Backward is two instructions: gradients of inputs, then (later) of weights.
+bool splits_backward(ScheduleKind kind);
+
+// Times of one chunk for one microbatch, in units that a schedule only compares.
+struct ChunkUnits {
+  int64_t forward = 1, backward_input = 1, backward_weight = 1;
+  friend bool operator==(const ChunkUnits&, const ChunkUnits&) = default;
+};
 
 // Selective: the parts named by Plan::recompute_modules, of every layer.
 enum class Recompute { kNone, kFull, kSelective };
@@ -38,14 +62,17 @@ struct Plan {
   Recompute recompute = Recompute::kNone;
   DataType precision = DataType::kFp32;
   OptimizerKind optimizer = OptimizerKind::kAdamW;
-  // [pp], sums to the model's layers; [pp * virtual_stages] chunks in model order, chunk c on stage
-  // c % pp, when virtual_stages > 1.
+  // [pp * virtual_stages] chunks in model order, sums to the model's layers.
   std::vector<int64_t> stage_layers;
 
   // What follows is priced and measured against published runs; compile() knows none of it yet
   // (check_compilable), and plan.json writes only what differs from these defaults.
   Split split;                 // cp, ep, etp, sequence parallel; ranks = dp * cp * tp * pp
-  int64_t virtual_stages = 1;  // chunks per stage of interleaved 1F1B
+  int64_t virtual_stages = 1;  // chunks per stage
+  // Of the synthesised schedule: what it was made for, by chunk, and the most chunk-microbatches
+  // that a stage may hold.
+  std::vector<ChunkUnits> schedule_units;
+  int64_t schedule_cap = 0;
   int64_t zero = 0;  // sharded over replicas: 1 optimizer state, 2 and gradients, 3 and weights
   int64_t shard_group = 0;         // replicas that share one sharded copy; 0 = all of dp * cp
   int64_t mtp_layers = 0;          // of the model's multi-token-prediction modules, those trained
@@ -63,6 +90,10 @@ struct Plan {
   int64_t tokens_per_step() const { return global_batch * seq; }
   std::string label() const;  // "dp2 tp1 pp2 mb4 1f1b none", for tables
 };
+
+// The stage of a chunk, and a stage's chunks: its k-th in model order, k < virtual_stages.
+int64_t stage_of_chunk(const Plan& plan, int64_t chunk);
+int64_t chunk_of_stage(const Plan& plan, int64_t stage, int64_t k);
 
 // One chunk of the plan, in model order. Chunk 0 has the embedding, the last one the head.
 ChunkShape chunk_shape(const Plan& plan, int64_t chunk);

@@ -21,7 +21,7 @@ struct HeldParameters {
 std::vector<ChunkShape> chunks_of(const Plan& plan, int64_t stage) {
   std::vector<ChunkShape> chunks;
   for (int64_t v = 0; v < plan.virtual_stages; ++v) {
-    chunks.push_back(chunk_shape(plan, v * plan.pp + stage));
+    chunks.push_back(chunk_shape(plan, chunk_of_stage(plan, stage, v)));
   }
   return chunks;
 }

@@ -55,7 +55,8 @@ Plan read_choices(Fields& fields) {
   plan.global_batch = fields.integer("global_batch", 1, kMaxSize);
   const int64_t microbatches = fields.integer("microbatches", 1, kMaxSize);
   plan.seq = fields.integer("seq", 1, kMaxSize);
-  plan.schedule = read_kind<ScheduleKind>(fields, "schedule", "gpipe or 1f1b", parse_schedule);
+  plan.schedule =
+      read_kind<ScheduleKind>(fields, "schedule", schedule_names().c_str(), parse_schedule);
   plan.recompute =
       read_kind<Recompute>(fields, "recompute", "none, full or selective", parse_recompute);
   plan.precision = read_kind<DataType>(fields, "precision", "a data type", parse_data_type);

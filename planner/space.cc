@@ -31,7 +31,9 @@ std::optional<Error> check_pin(const std::string& name, const std::string& value
     return Error{kCommandLine, "pin " + name, found, "a whole number of at least 1"};
   }
   if (name == "schedule") {
-    if (parse_schedule(value, &schedule)) return std::nullopt;
+    if (parse_schedule(value, &schedule) && schedule <= ScheduleKind::kOneFOneB) {
+      return std::nullopt;
+    }
     return Error{kCommandLine, "pin schedule", found, "gpipe or 1f1b"};
   }
   if (name == "recompute") {

@@ -1,5 +1,9 @@
 // Pipeline schedules: in which order a stage computes. One file per schedule; this header is the
 // list.
+//
+// A chunk is a part of the model that a stage computes in one go; a stage has virtual_stages of
+// them. Orders say nothing about time: when a compute may start is decided by the messages that it
+// needs (program/readiness.h).
 #pragma once
 
 #include <vector>
@@ -10,18 +14,35 @@ namespace shardwright {
 
 // One compute of a stage.
 struct Slot {
-  enum Kind { kForward, kBackward } kind = kForward;
+  // Backward is both gradients in one; otherwise backward-input and, later, backward-weight.
+  enum Kind : uint8_t { kForward, kBackward, kBackwardInput, kBackwardWeight } kind = kForward;
   int microbatch = 0;
+  int chunk = 0;  // of this stage, in model order: 0 .. virtual_stages - 1
   friend bool operator==(const Slot&, const Slot&) = default;
 };
 
-// The order of computes of stage `stage` of `stages` for `microbatches` microbatches.
+// What an order depends on. `units` and `cap` are for the synthesised schedule (Plan), by chunk.
+struct ScheduleShape {
+  ScheduleKind kind = ScheduleKind::kOneFOneB;
+  int stages = 1, virtual_stages = 1, microbatches = 1;
+  std::vector<ChunkUnits> units;
+  int64_t cap = 0;
+};
+ScheduleShape schedule_shape(const Plan& plan);
+
+// Of one stage.
 std::vector<Slot> gpipe_order(int stage, int stages, int microbatches);
 std::vector<Slot> one_f_one_b_order(int stage, int stages, int microbatches);
 
-std::vector<Slot> schedule_order(ScheduleKind kind, int stage, int stages, int microbatches);
+// The order of computes of every stage. REQUIRES: schedule_problem is "".
+std::vector<std::vector<Slot>> schedule_orders(const ScheduleShape& shape);
 
-// Most microbatches that a stage holds between forward and backward at once.
-int in_flight(ScheduleKind kind, int stage, int stages, int microbatches);
+// Why the schedule does not exist for these sizes: "1f1b with virtual stages needs microbatches in
+// multiples of pp"; "" when it does.
+std::string schedule_problem(const ScheduleShape& shape);
+
+// Most microbatches that a chunk of a stage holds between forward and the end of its backward at
+// once, when the stage as a whole holds most.
+int in_flight(const ScheduleShape& shape, int stage, int chunk);
 
 }  // namespace shardwright

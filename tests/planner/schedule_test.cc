@@ -11,7 +11,7 @@ namespace {
 
 std::string text(ScheduleKind kind, int stage, int stages, int microbatches) {
   std::string out;
-  for (const Slot& slot : schedule_order(kind, stage, stages, microbatches)) {
+  for (const Slot& slot : schedule_orders({kind, stages, 1, microbatches, {}, 0})[stage]) {
     out += slot.kind == Slot::kForward ? 'F' : 'B';
     out += std::to_string(slot.microbatch);
   }
@@ -40,8 +40,8 @@ TEST(Schedule, InFlightIsTheClosedForm) {
   for (int stages = 1; stages <= 8; ++stages) {
     for (int m = 1; m <= 12; ++m) {
       for (int stage = 0; stage < stages; ++stage) {
-        EXPECT_EQ(in_flight(ScheduleKind::kGPipe, stage, stages, m), m);
-        EXPECT_EQ(in_flight(ScheduleKind::kOneFOneB, stage, stages, m),
+        EXPECT_EQ(in_flight({ScheduleKind::kGPipe, stages, 1, m, {}, 0}, stage, 0), m);
+        EXPECT_EQ(in_flight({ScheduleKind::kOneFOneB, stages, 1, m, {}, 0}, stage, 0),
                   std::min(m, stages - stage));
       }
     }

@@ -96,7 +96,7 @@ const Edit kEdits[] = {
     {"zero", "/plan/tp", "0", "plan.json: plan.tp: found 0"},
     {"huge", "/plan/pp", "1e30", "plan.json: plan.pp"},
     {"schedule", "/plan/schedule", "\"zigzag\"",
-     "plan.json: plan.schedule: found \"zigzag\", expected gpipe or 1f1b"},
+     "plan.json: plan.schedule: found \"zigzag\", expected gpipe, 1f1b, "},
     {"recompute", "/plan/recompute", "\"half\"", "plan.json: plan.recompute"},
     {"precision", "/plan/precision", "\"fp1\"", "plan.json: plan.precision"},
     {"optimizer", "/plan/optimizer", "\"lion\"", "plan.json: plan.optimizer"},

@@ -11,7 +11,8 @@ namespace {
 
 std::string text(ScheduleKind kind, int stage, int stages, int microbatches) {
   std::string out;
-  for (const Slot& slot : schedule_orders({kind, stages, 1, microbatches, {}, 0})[stage]) {
+  const auto orders = schedule_orders({kind, stages, 1, microbatches, {}, 0});
+  for (const Slot& slot : orders[stage]) {
     out += slot.kind == Slot::kForward ? 'F' : 'B';
     out += std::to_string(slot.microbatch);
   }

@@ -30,7 +30,7 @@ Estimator::Timer::Pipeline Estimator::Timer::time_pipeline() {
   messages_.clear();
   double messages = 0, longest = 0;
   for (int64_t i = 0; i + 1 < plan.pp; ++i) {
-    messages_.push_back(message_s(i));
+    messages_.push_back(message_s(i, i + 1));
     messages += messages_.back();
     longest = std::max(longest, messages_.back());
   }
@@ -69,23 +69,86 @@ void Estimator::Timer::add_ends(double pipe, EstimateParts* parts) {
     parts->optimizer = std::max(parts->optimizer, stage.update);
     early += stage.all.backward / v + (i + 1 < plan.pp ? messages_[i] : 0);
   }
-  if (model_.tied_embeddings && plan.pp > 1) {
-    const double table = static_cast<double>(padded_vocab_share(model_, plan.tp) * model_.hidden *
-                                             size_of(plan.gradient_type));
-    parts->gradients += collective(CollectiveKind::kAllReduce, Axis::kTied, table,
-                                   {0, plan.ranks() / plan.pp * (plan.pp - 1), 2});
-  }
-  parts->optimizer +=
-      collective(CollectiveKind::kAllReduce, Axis::kWorld, 16, {0, 1, plan.ranks()});
+  parts->gradients += tied_s();
+  parts->optimizer += clip_s();
 }
 
-double Estimator::Timer::fixed_s(double work) const {
-  const double pace = at(Factor::kPace) - 1;
+// A tied embedding's gradient over its two stages.
+double Estimator::Timer::tied_s() const {
+  if (!model_.tied_embeddings || plan_->pp == 1) return 0;
+  const double table = static_cast<double>(padded_vocab_share(model_, plan_->tp) * model_.hidden *
+                                           size_of(plan_->gradient_type));
+  return collective(CollectiveKind::kAllReduce, Axis::kTied, table,
+                    {0, plan_->ranks() / plan_->pp * (plan_->pp - 1), 2});
+}
+
+double Estimator::Timer::clip_s() const {
+  return collective(CollectiveKind::kAllReduce, Axis::kWorld, 16, {0, 1, plan_->ranks()});
+}
+
+double Estimator::Timer::per_step_s() const {
+  return at(Factor::kFixed) +
+         (plan_->zero > 0 ? at(Factor::kMember) * static_cast<double>(shards(false)) : 0);
+}
+
+// Waiting in proportion to the work: more of it on more nodes.
+double Estimator::Timer::slowdown() const {
   const double nodes = std::max(1.0, static_cast<double>(plan_->ranks()) /
                                          static_cast<double>(cluster_.devices_per_node_of(0)));
-  return at(Factor::kFixed) + at(Factor::kSkew) * std::log2(nodes) * work +
-         (plan_->zero > 0 ? at(Factor::kMember) * static_cast<double>(shards(false)) : 0) +
-         pace * work;
+  return at(Factor::kSkew) * std::log2(nodes) + at(Factor::kPace) - 1;
+}
+
+const PlanPrices& Estimator::Timer::prices(const Plan& plan) {
+  plan_ = &plan;
+  set_shape();
+  time_parts();
+  time_stages();
+  time_ends();
+  PlanPrices& out = prices_;
+  out.chunks.clear();
+  for (const ChunkTimes& c : chunks_) {
+    out.chunks.push_back({c.forward, c.backward, c.backward_input, c.backward_weight, c.spent});
+  }
+  out.stages.clear();
+  for (const StageTimes& s : stages_) out.stages.push_back({s.reduction, s.gather, s.update});
+  out.messages.clear();
+  double last = 0;
+  int64_t known = -1;
+  for (size_t i = 0; i + 1 < chunks_.size(); ++i) {
+    const int64_t from = stage_of_chunk(plan, static_cast<int64_t>(i));
+    const int64_t to = stage_of_chunk(plan, static_cast<int64_t>(i) + 1);
+    if (from != to && std::min(from, to) != known) {
+      known = std::min(from, to);
+      last = message_s(from, to);
+    }
+    out.messages.push_back(from == to ? 0 : last);
+  }
+  out.tied = tied_s();
+  out.clip = clip_s();
+  out.pace = 1 + slowdown();
+  out.fixed = per_step_s();
+  return out;
+}
+
+Estimator::PartSeconds Estimator::Timer::parts(const Plan& plan) {
+  plan_ = &plan;
+  set_shape();
+  time_parts();
+  PartSeconds out;
+  EstimateParts ignored;
+  const auto seconds = [&](const PartTimes& part) {
+    Pass backward = part.backward;
+    backward.add(part.again, 1);
+    return pass_seconds(part.forward, 0, &ignored) + pass_seconds(backward, 0, &ignored);
+  };
+  for (const PartTimes& kind : kind_times_) out.kinds.push_back(seconds(kind));
+  out.embedding = seconds(embedding_);
+  out.head = seconds(head_);
+  if (plan.mtp_layers > 0) {
+    out.head += static_cast<double>(plan.mtp_layers) *
+                (seconds(mtp_) + seconds(kind_times_[model_.layer_kind.back()]) + seconds(head_));
+  }
+  return out;
 }
 
 Estimate Estimator::Timer::estimate(const Plan& plan) {
@@ -106,7 +169,7 @@ Estimate Estimator::Timer::estimate(const Plan& plan) {
   add_ends(pipeline.seconds, &out.parts);
   const double work =
       pipeline.seconds + out.parts.gradients + out.parts.parameters + out.parts.optimizer;
-  out.parts.fixed = fixed_s(work);
+  out.parts.fixed = per_step_s() + slowdown() * work;
   out.step_s = work + out.parts.fixed;
   return out;
 }
@@ -116,6 +179,8 @@ Estimator::Estimator(const ModelSpec& model, const ClusterSpec& cluster, const K
     : timer_(std::make_unique<Timer>(model, cluster, kernels, factors)) {}
 Estimator::~Estimator() = default;
 Estimate Estimator::estimate(const Plan& plan) { return timer_->estimate(plan); }
+const PlanPrices& Estimator::prices(const Plan& plan) { return timer_->prices(plan); }
+Estimator::PartSeconds Estimator::parts(const Plan& plan) { return timer_->parts(plan); }
 void Estimator::set_factors(const Factors& factors) { timer_->set_factors(factors); }
 
 }  // namespace shardwright

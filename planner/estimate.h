@@ -38,6 +38,29 @@ struct Estimate {
   EstimateParts parts;
 };
 
+// One microbatch through one chunk, seconds.
+struct ChunkPrices {
+  double forward = 0, backward = 0;  // recomputation is part of the backward
+  // The backward in two parts: gradients of inputs with recomputation and all communication, and
+  // the products that make gradients of weights.
+  double backward_input = 0, backward_weight = 0;
+  EstimateParts spent;  // forward and backward: compute, tensor, context, experts, sharding, host
+  friend bool operator==(const ChunkPrices&, const ChunkPrices&) = default;
+};
+// What a stage does after its last backward, seconds, as far as passes do not hide it.
+struct StagePrices {
+  double reduction = 0, gather = 0, update = 0;
+};
+// The prices of every instruction of a plan. `pace` stretches all of them: waiting that grows with
+// the work; `fixed` comes on top once a step.
+struct PlanPrices {
+  std::vector<ChunkPrices> chunks;  // in model order
+  std::vector<StagePrices> stages;
+  std::vector<double> messages;  // from a chunk to the next, where they are on different stages
+  double tied = 0, clip = 0;
+  double pace = 1, fixed = 0;
+};
+
 // Loaded once for a model on a cluster; estimates any number of plans. Not for several threads at
 // once. Prices for the device of rank 0: clusters of several devices need simulate.
 class Estimator {
@@ -48,6 +71,15 @@ class Estimator {
   ~Estimator();
   // REQUIRES: the plan obeys the rules of legality.h and its precision has a peak.
   Estimate estimate(const Plan& plan);
+  // As it is valid until the next call. Plans that follow each other and differ only in what does
+  // not change a layer (pp, dp, schedule, sharding, ...) cost much less than the first.
+  const PlanPrices& prices(const Plan& plan);
+  // One layer of each kind, the embedding and the head for one microbatch: forward and backward.
+  struct PartSeconds {
+    std::vector<double> kinds;       // by kind of layer
+    double embedding = 0, head = 0;  // the head with the multi-token-prediction modules
+  };
+  PartSeconds parts(const Plan& plan);
   void set_factors(const Factors& factors);
 
  private:

@@ -27,7 +27,7 @@ Estimator::Timer::PartTimes Estimator::Timer::time_part(ChunkPart part, int64_t 
   out.forward = price(moe);
   steps_.clear();
   append_backward(model_, shape_, part, layer, &steps_);
-  out.backward = price(moe);
+  out.backward = price(moe, &out.weight);
   const bool again = shape_.recompute || shape_.recompute_modules != 0;
   if (part == ChunkPart::kLayer && again) {
     ChunkShape all = shape_;
@@ -40,7 +40,20 @@ Estimator::Timer::PartTimes Estimator::Timer::time_part(ChunkPart part, int64_t 
   return out;
 }
 
+// Whether a plan's layers, embedding and head take what those of the plan before took.
+bool Estimator::Timer::same_layers(const Plan& plan) const {
+  const Plan& known = layers_of_;
+  return timed_ && plan.tp == known.tp && plan.split == known.split &&
+         plan.micro_batch == known.micro_batch && plan.seq == known.seq &&
+         plan.recompute == known.recompute && plan.recompute_modules == known.recompute_modules &&
+         plan.precision == known.precision && plan.mtp_layers == known.mtp_layers &&
+         (plan.pp == 1) == (known.pp == 1);
+}
+
 void Estimator::Timer::time_parts() {
+  if (same_layers(*plan_)) return;
+  timed_ = true;
+  layers_of_ = *plan_;
   const double hidden = static_cast<double>(model_.hidden);
   const double bias = model_.norm == Norm::kLayerNorm ? 2 : 1;
   for (size_t kind = 0; kind < kind_times_.size(); ++kind) {
@@ -97,12 +110,13 @@ Estimator::Timer::ChunkTimes Estimator::Timer::time_chunk(int64_t index) const {
   const int64_t end = first + plan_->stage_layers[index];
   const int64_t again =
       plan_->recompute_layers == 0 ? end : std::min(end, first + plan_->recompute_layers);
-  Pass forward, backward;
+  Pass forward, backward, weight;
   ChunkTimes out;
   const auto include = [&](const PartTimes& part, double count, double recomputed) {
     forward.add(part.forward, count);
     backward.add(part.backward, count);
     backward.add(part.again, recomputed);
+    weight.add(part.weight, count);
     out.dense += count * part.dense;
     out.experts += count * part.experts;
   };
@@ -132,6 +146,12 @@ Estimator::Timer::ChunkTimes Estimator::Timer::time_chunk(int64_t index) const {
   }
   out.forward = pass_seconds(forward, gather, &out.spent);
   out.backward = pass_seconds(backward, gather + scatter, &out.spent);
+  if (splits_backward(plan_->schedule)) {
+    EstimateParts known;
+    backward.add(weight, -1);
+    out.backward_input = pass_seconds(backward, gather + scatter, &known);
+    out.backward_weight = pass_seconds(weight, 0, &known);
+  }
   return out;
 }
 

@@ -9,6 +9,12 @@ bool is_unaligned(const GemmWork& work) {
   return work.type != DataType::kFp32 && (a % 8 != 0 || work.n % 8 != 0);
 }
 
+bool makes_weight_gradient(const Step& step) {
+  const auto* work = std::get_if<GemmWork>(&step.work);
+  return step.op == StepOp::kAccumulate ||
+         (work != nullptr && work->layout == GemmLayout::kWeightGrad);
+}
+
 }  // namespace
 
 Estimator::Timer::Timer(const ModelSpec& model, const ClusterSpec& cluster, const Kernels& kernels,
@@ -97,9 +103,18 @@ void Estimator::Timer::add_step(const Step& step, Pass* pass_times) const {
   }
 }
 
-Estimator::Timer::Pass Estimator::Timer::price(double moe) {
+Estimator::Timer::Pass Estimator::Timer::price(double moe, Pass* weight) {
   Pass sum;
-  for (const Step& step : steps_) add_step(step, &sum);
+  for (const Step& step : steps_) {
+    if (weight == nullptr || !makes_weight_gradient(step)) {
+      add_step(step, &sum);
+      continue;
+    }
+    Pass one;
+    add_step(step, &one);
+    sum.add(one, 1);
+    weight->add(one, 1);
+  }
   if (!steps_.empty()) sum.moe = moe;
   return sum;
 }

@@ -43,15 +43,16 @@ double Estimator::Timer::sharded_bytes_s(CollectiveKind kind, double dense, doub
   return seconds;
 }
 
-// From a stage to the next.
-double Estimator::Timer::message_s(int64_t stage) const {
+// From a stage to another.
+double Estimator::Timer::message_s(int64_t from, int64_t to) const {
   const double parts = static_cast<double>(
       shape_.split.sequence_parallel || kernels_.scattered_messages ? plan_->tp : 1);
   const double bytes =
       static_cast<double>(shape_.tokens() * model_.hidden * size_of(storage_of(plan_->precision)));
   const int64_t block = plan_->ranks() / plan_->pp;
   const CollectiveWork send{CollectiveKind::kSend, Axis::kPp, static_cast<Bytes>(bytes / parts)};
-  return at(Factor::kMessage) * collective_s(cluster_, send, {stage * block, block, 2});
+  return at(Factor::kMessage) *
+         collective_s(cluster_, send, {std::min(from, to) * block, std::abs(from - to) * block, 2});
 }
 
 // Gradients over all replicas after (or behind) the last backward.
@@ -109,6 +110,7 @@ double Estimator::Timer::update_s(const StageTimes& stage) const {
 void Estimator::Timer::time_stages() {
   const int64_t pp = plan_->pp, chunks = pp * plan_->virtual_stages;
   stages_.assign(pp, {});
+  chunks_.clear();
   ChunkTimes times;
   int64_t layers = -1;
   for (int64_t index = 0; index < chunks; ++index) {
@@ -118,6 +120,7 @@ void Estimator::Timer::time_stages() {
       times = time_chunk(index);
     }
     layers = plan_->stage_layers[index];
+    chunks_.push_back(times);
     const int64_t place = stage_of_chunk(*plan_, index);
     StageTimes& stage = stages_[place];
     stage.first_rank = place * (plan_->ranks() / pp);

@@ -29,12 +29,13 @@ class Estimator::Timer {
 
   struct PartTimes {
     Pass forward, again, backward;
+    Pass weight;                    // of the backward, the products that make gradients of weights
     double dense = 0, experts = 0;  // parameters on this rank
   };
 
   // One microbatch through one chunk.
   struct ChunkTimes {
-    double forward = 0, backward = 0;
+    double forward = 0, backward = 0, backward_input = 0, backward_weight = 0;
     EstimateParts spent;  // compute, tensor, context, experts, sharding and host
     double dense = 0, experts = 0;
   };
@@ -42,8 +43,13 @@ class Estimator::Timer {
   Timer(const ModelSpec& model, const ClusterSpec& cluster, const Kernels& kernels,
         const Factors& factors);
 
-  void set_factors(const Factors& factors) { factors_ = factors; }
+  void set_factors(const Factors& factors) {
+    factors_ = factors;
+    timed_ = false;
+  }
   Estimate estimate(const Plan& plan);
+  const PlanPrices& prices(const Plan& plan);
+  PartSeconds parts(const Plan& plan);
 
  private:
   double at(Factor factor) const { return factors_.at(factor); }
@@ -57,11 +63,13 @@ class Estimator::Timer {
                     const GroupPlacement& group) const;
   GroupPlacement group_of(Axis axis) const;
   void add_step(const Step& step, Pass* pass_times) const;
-  Pass price(double moe);
+  // `weight`: where the products that make gradients of weights are added up apart, or null.
+  Pass price(double moe, Pass* weight = nullptr);
 
   // --- Parts of the model (estimate_chunks.cc) ---------------------------------------------------
   PartTimes time_part(ChunkPart part, int64_t layer);
   void time_parts();
+  bool same_layers(const Plan& plan) const;
   ChunkTimes time_chunk(int64_t index) const;
   double pass_seconds(const Pass& spent, double sharding, EstimateParts* parts) const;
   double beside(double compute, double communication) const {
@@ -76,7 +84,7 @@ class Estimator::Timer {
     double reduction = 0, gather = 0, update = 0;
   };
   void time_stages();
-  double message_s(int64_t stage) const;
+  double message_s(int64_t from, int64_t to) const;
   void time_ends();
   double sharded_bytes_s(CollectiveKind kind, double dense, double experts, double size,
                          int64_t first) const;
@@ -94,7 +102,10 @@ class Estimator::Timer {
   void set_shape();
   Pipeline time_pipeline();
   void add_ends(double pipe, EstimateParts* parts);
-  double fixed_s(double work) const;
+  double tied_s() const;
+  double clip_s() const;
+  double per_step_s() const;
+  double slowdown() const;
 
   const ModelSpec& model_;
   const ClusterSpec& cluster_;
@@ -105,6 +116,10 @@ class Estimator::Timer {
   std::vector<int> example_;                  // per kind: one of its layers, or -1
 
   const Plan* plan_ = nullptr;
+  bool timed_ = false;  // kind_times_, embedding_, head_ and mtp_ are those of layers_of_
+  Plan layers_of_;
+  std::vector<ChunkTimes> chunks_;
+  PlanPrices prices_;
   ChunkShape shape_;
   std::vector<Step> steps_;
   std::vector<PartTimes> kind_times_;

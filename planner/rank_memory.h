@@ -2,6 +2,7 @@
 // in flight, and what the fullest moment of a step adds, stage by stage.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -28,7 +29,26 @@ struct RankMemory {
 // at the first backward of the stage.
 int64_t chunk_in_flight(const Plan& plan, int64_t stage, int64_t chunk);
 
-// The fullest stage. REQUIRES: the plan's layers, degrees and batch fit the model (check_plan).
+// Memory of any number of plans of one model under one stack. Plans that follow each other and
+// differ only in what does not change a layer (pp, dp, schedule, sharding, ...) cost much less than
+// the first.
+class RankMemoryModel {
+ public:
+  // The context must outlive this.
+  explicit RankMemoryModel(const MemoryContext& context);
+  ~RankMemoryModel();
+  // REQUIRES: the plan's layers, degrees and batch fit the model (check_plan).
+  RankMemory stage(const Plan& plan, int64_t stage);
+  RankMemory fullest(const Plan& plan);
+  // device_bytes of the fullest stage, without its parts.
+  double fullest_device_bytes(const Plan& plan);
+
+ private:
+  class Table;
+  std::unique_ptr<Table> table_;
+};
+
+// The fullest stage of one plan.
 RankMemory rank_memory(const MemoryContext& context, const Plan& plan);
 
 }  // namespace shardwright

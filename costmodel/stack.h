@@ -13,6 +13,7 @@ namespace shardwright {
 struct Stack {
   std::string name;
   std::string source;  // what it stands for and where its facts come from
+  std::string memory;  // the MemoryStack that goes with it; may be empty
   Kernels kernels;
   FactorTable factors;  // of every device, interconnect and stack that is known
 };

@@ -130,24 +130,37 @@ const PlanPrices& Estimator::Timer::prices(const Plan& plan) {
   return out;
 }
 
-Estimator::PartSeconds Estimator::Timer::parts(const Plan& plan) {
+const Estimator::PartSeconds& Estimator::Timer::parts(const Plan& plan) {
   plan_ = &plan;
   set_shape();
   time_parts();
-  PartSeconds out;
+  PartSeconds& out = part_seconds_;
   EstimateParts ignored;
-  const auto seconds = [&](const PartTimes& part) {
-    Pass backward = part.backward;
-    backward.add(part.again, 1);
-    return pass_seconds(part.forward, 0, &ignored) + pass_seconds(backward, 0, &ignored);
+  Pass forward, backward;
+  const bool keeps = plan.recompute != Recompute::kFull;
+  // Seconds of a part; `count` of them go into the whole.
+  const auto seconds = [&](const PartTimes& part, double count) {
+    Pass all = part.backward;
+    if (keeps) all.add(part.again, 1);
+    forward.add(part.forward, count);
+    backward.add(all, count);
+    return pass_seconds(part.forward, 0, &ignored) + pass_seconds(all, 0, &ignored);
   };
-  for (const PartTimes& kind : kind_times_) out.kinds.push_back(seconds(kind));
-  out.embedding = seconds(embedding_);
-  out.head = seconds(head_);
-  if (plan.mtp_layers > 0) {
-    out.head += static_cast<double>(plan.mtp_layers) *
-                (seconds(mtp_) + seconds(kind_times_[model_.layer_kind.back()]) + seconds(head_));
+  out.kinds.clear();
+  for (size_t kind = 0; kind < kind_times_.size(); ++kind) {
+    out.kinds.push_back(
+        seconds(kind_times_[kind], static_cast<double>(before_[kind][model_.layers()])));
   }
+  out.embedding = seconds(embedding_, 1);
+  out.head = seconds(head_, 1);
+  const auto modules = static_cast<double>(plan.mtp_layers);
+  if (modules > 0) {
+    out.head += modules *
+                (seconds(mtp_, modules) + seconds(kind_times_[model_.layer_kind.back()], modules) +
+                 seconds(head_, modules));
+  }
+  out.whole = pass_seconds(forward, 0, &ignored) + pass_seconds(backward, 0, &ignored);
+  out.pace = 1 + slowdown();
   return out;
 }
 
@@ -180,7 +193,7 @@ Estimator::Estimator(const ModelSpec& model, const ClusterSpec& cluster, const K
 Estimator::~Estimator() = default;
 Estimate Estimator::estimate(const Plan& plan) { return timer_->estimate(plan); }
 const PlanPrices& Estimator::prices(const Plan& plan) { return timer_->prices(plan); }
-Estimator::PartSeconds Estimator::parts(const Plan& plan) { return timer_->parts(plan); }
+const Estimator::PartSeconds& Estimator::parts(const Plan& plan) { return timer_->parts(plan); }
 void Estimator::set_factors(const Factors& factors) { timer_->set_factors(factors); }
 
 }  // namespace shardwright

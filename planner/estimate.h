@@ -78,8 +78,13 @@ class Estimator {
   struct PartSeconds {
     std::vector<double> kinds;       // by kind of layer
     double embedding = 0, head = 0;  // the head with the multi-token-prediction modules
+    // All layers, embedding and head as one chunk, without what full recomputation computes again:
+    // chunks that hold them all together take at least as long.
+    double whole = 0;
+    double pace = 1;  // as in PlanPrices
   };
-  PartSeconds parts(const Plan& plan);
+  // As it is valid until the next call.
+  const PartSeconds& parts(const Plan& plan);
   void set_factors(const Factors& factors);
 
  private:

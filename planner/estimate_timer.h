@@ -49,7 +49,7 @@ class Estimator::Timer {
   }
   Estimate estimate(const Plan& plan);
   const PlanPrices& prices(const Plan& plan);
-  PartSeconds parts(const Plan& plan);
+  const PartSeconds& parts(const Plan& plan);
 
  private:
   double at(Factor factor) const { return factors_.at(factor); }
@@ -120,6 +120,7 @@ class Estimator::Timer {
   Plan layers_of_;
   std::vector<ChunkTimes> chunks_;
   PlanPrices prices_;
+  PartSeconds part_seconds_;
   ChunkShape shape_;
   std::vector<Step> steps_;
   std::vector<PartTimes> kind_times_;

@@ -77,6 +77,11 @@ int64_t chunk_of_stage(const Plan& plan, int64_t stage, int64_t k) {
   return stage + k * plan.pp;
 }
 
+void set_usual_overlap(const Kernels& kernels, Plan* plan) {
+  plan->overlap.pipeline = plan->virtual_stages > 1 || splits_backward(plan->schedule);
+  if (kernels.expert_overlap) plan->overlap.experts = true;
+}
+
 ChunkShape chunk_shape(const Plan& plan, int64_t index) {
   const int64_t chunks = plan.pp * plan.virtual_stages;
   SW_CHECK_EQ(static_cast<int64_t>(plan.stage_layers.size()), chunks, plan.label());

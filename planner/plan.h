@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "costmodel/kernels.h"
 #include "costmodel/memory.h"
 #include "costmodel/units.h"
 
@@ -94,6 +95,11 @@ struct Plan {
 // The stage of a chunk, and a stage's chunks: its k-th in model order, k < virtual_stages.
 int64_t stage_of_chunk(const Plan& plan, int64_t chunk);
 int64_t chunk_of_stage(const Plan& plan, int64_t stage, int64_t k);
+
+// What published frameworks overlap whatever a plan says: plain 1F1B sends and receives between its
+// computes; several chunks a stage and split backwards send beside them. All-to-all of experts as
+// the stack's kernels do.
+void set_usual_overlap(const Kernels& kernels, Plan* plan);
 
 // One chunk of the plan, in model order. Chunk 0 has the embedding, the last one the head.
 ChunkShape chunk_shape(const Plan& plan, int64_t chunk);

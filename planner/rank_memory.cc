@@ -72,7 +72,7 @@ double replicas(const Plan& plan, bool experts) {
 }
 
 struct States {
-  double unsharded = 0, sharded = 0, gathered = 0, step = 0;
+  double weights = 0, gradients = 0, sharded = 0, gathered = 0, step = 0;
 };
 
 // Gradients are what of `unsharded` exceeds the 16-bit weights.
@@ -87,12 +87,13 @@ States states_of(const MemoryStack& stack, const Plan& plan, const HeldParameter
     const double shard = replicas(plan, experts);
     const double weights = plan.zero >= 3 ? kHalf / shard : kHalf;
     const double gradients = (unsharded - kHalf) / (plan.zero >= 2 ? shard : 1);
-    states.unsharded += count * (weights + gradients);
+    states.weights += count * weights;
+    states.gradients += count * gradients;
     states.sharded += count * sharded / (plan.zero >= 1 ? shard : 1);
     states.step += count * stack.step_copies / (plan.zero >= 1 ? shard : 1);
   }
   if (storage_of(plan.precision) != plan.precision) {
-    states.unsharded += (held.all() - held.head) * stack.fp8_copies;
+    states.weights += (held.all() - held.head) * stack.fp8_copies;
   }
   if (plan.zero >= 3) {
     states.gathered =
@@ -210,7 +211,8 @@ class RankMemoryModel::Table {
   }
 
   double always() const {
-    return states_.unsharded + states_.sharded + dummies() + buckets() + workspaces_;
+    return states_.weights + states_.gradients + states_.sharded + dummies() + buckets() +
+           workspaces_;
   }
   double dummies() const { return c_.stack.dummy_gradients * held_.distinct; }
   double buckets() const { return 2 * kHalf * std::min(held_.all(), c_.stack.bucket_elements); }
@@ -270,11 +272,10 @@ class RankMemoryModel::Table {
   }
 
   void consider(const Moment& moment, RankMemory* memory) const {
-    std::vector<MemoryPart> parts = {{"weights and gradients", states_.unsharded},
-                                     {"optimizer", states_.sharded},
-                                     {"dummy gradients", dummies()},
-                                     {"buckets", buckets()},
-                                     {"workspaces", workspaces_}};
+    std::vector<MemoryPart> parts = {
+        {"weights", states_.weights},   {"gradients of weights", states_.gradients},
+        {"optimizer", states_.sharded}, {"dummy gradients", dummies()},
+        {"buckets", buckets()},         {"workspaces", workspaces_}};
     parts.insert(parts.end(), moment.parts.begin(), moment.parts.end());
     const double sum = sum_of(parts);
     if (sum <= memory->allocated_bytes) return;

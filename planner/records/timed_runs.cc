@@ -86,10 +86,10 @@ Plan time_plan_of(const RunCase& run, const Kernels& kernels) {
   Plan plan = run.plan;
   const bool printed = !run.record->fact("extra.moe_ep_overlap").empty() ||
                        !run.record->fact("extra.perf_config.cuda_graph_impl").empty();
-  if (kernels.expert_overlap && !printed) plan.overlap.experts = true;
+  const bool experts = plan.overlap.experts;
+  set_usual_overlap(kernels, &plan);
+  if (printed) plan.overlap.experts = experts;
   plan.mtp_layers = run.model.mtp_layers;
-  // Plain 1F1B of every framework here sends and receives between its computes.
-  plan.overlap.pipeline = plan.virtual_stages > 1;
   return plan;
 }
 

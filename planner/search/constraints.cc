@@ -1,0 +1,179 @@
+#include "planner/search/constraints.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+
+#include "costmodel/json.h"
+#include "costmodel/split.h"
+#include "planner/plan.h"
+
+namespace shardwright {
+namespace {
+
+constexpr const char* kCommandLine = "command line";
+constexpr int64_t kLargest = int64_t{1} << 30;
+constexpr std::array<const char*, 11> kNumbers = {"dp",
+                                                  "tp",
+                                                  "pp",
+                                                  "cp",
+                                                  "ep",
+                                                  "etp",
+                                                  "virtual_stages",
+                                                  "micro_batch",
+                                                  "zero",
+                                                  "shard_group",
+                                                  "recompute_layers"};
+constexpr std::array<const char*, 4> kSwitches = {"sequence_parallel", "overlap_gradients",
+                                                  "overlap_parameters", "optimizer_offload"};
+constexpr const char* kNames =
+    "dp, tp, pp, cp, ep, etp, virtual_stages, micro_batch, zero, shard_group, recompute_layers, "
+    "schedule, recompute, cp_kind, sequence_parallel, overlap_gradients, overlap_parameters or "
+    "optimizer_offload";
+
+const char* word(ConstraintKind kind) {
+  switch (kind) {
+    case ConstraintKind::kPin:
+      return "pin";
+    case ConstraintKind::kBan:
+      return "ban";
+    case ConstraintKind::kMin:
+      return "min";
+    case ConstraintKind::kMax:
+      return "max";
+  }
+  return "?";
+}
+
+template <typename Names>
+bool holds(const Names& names, const std::string& name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+bool parse_number(const std::string& text, int64_t* out) {
+  const char* end = text.data() + text.size();
+  const auto [stop, status] = std::from_chars(text.data(), end, *out);
+  return status == std::errc() && stop == end && *out >= 0 && *out <= kLargest;
+}
+
+// "none", "full", "selective", or a set of modules: "core_attn+layernorm".
+bool is_recompute(const std::string& text) {
+  Recompute mode{};
+  if (parse_recompute(text, &mode)) return true;
+  for (size_t start = 0; start <= text.size();) {
+    const size_t end = std::min(text.find('+', start), text.size());
+    uint32_t bit = 0;
+    if (!parse_module(text.substr(start, end - start), &bit)) return false;
+    start = end + 1;
+  }
+  return true;
+}
+
+// What is wrong with a value, as what was expected; "" when nothing is.
+std::string expected(const std::string& name, const std::string& value) {
+  int64_t number = 0;
+  if (holds(kNumbers, name)) return parse_number(value, &number) ? "" : "a whole number";
+  if (holds(kSwitches, name)) return value == "true" || value == "false" ? "" : "true or false";
+  if (name == "schedule") {
+    ScheduleKind kind{};
+    return parse_schedule(value, &kind) ? "" : schedule_names();
+  }
+  if (name == "cp_kind") {
+    CpKind kind{};
+    return parse_cp_kind(value, &kind) ? "" : "ring or all_to_all";
+  }
+  return is_recompute(value) ? "" : "none, full, selective, or modules as in core_attn+layernorm";
+}
+
+std::vector<std::string> split_values(const std::string& text) {
+  std::vector<std::string> values;
+  for (size_t start = 0; start <= text.size();) {
+    const size_t end = std::min(text.find('|', start), text.size());
+    values.push_back(text.substr(start, end - start));
+    start = end + 1;
+  }
+  return values;
+}
+
+bool known_name(const std::string& name) {
+  return holds(kNumbers, name) || holds(kSwitches, name) || name == "schedule" ||
+         name == "recompute" || name == "cp_kind";
+}
+
+}  // namespace
+
+std::optional<Error> Constraints::add(ConstraintKind kind, const std::string& text) {
+  const size_t equals = text.find('=');
+  const std::string name = text.substr(0, equals);
+  if (equals == std::string::npos || !known_name(name)) {
+    return Error{kCommandLine, word(kind), '"' + printable(text) + '"',
+                 std::string("NAME=VALUE with ") + kNames};
+  }
+  const std::string field = std::string(word(kind)) + " " + name;
+  Rule rule{kind, split_values(text.substr(equals + 1)), 0};
+  for (const std::string& value : rule.values) {
+    const std::string wanted = expected(name, value);
+    if (!wanted.empty()) return Error{kCommandLine, field, '"' + printable(value) + '"', wanted};
+  }
+  if (kind == ConstraintKind::kMin || kind == ConstraintKind::kMax) {
+    if (!holds(kNumbers, name) || rule.values.size() != 1) {
+      return Error{kCommandLine, field, '"' + printable(text) + '"', "a choice that is a number"};
+    }
+    parse_number(rule.values.front(), &rule.limit);
+  }
+  const auto [first, last] = rules_.equal_range(name);
+  const bool twice = std::any_of(first, last, [&](const auto& entry) {
+    return entry.second.kind == kind && kind != ConstraintKind::kBan;
+  });
+  if (twice) {
+    return Error{kCommandLine, field, "a second value, " + text.substr(equals + 1),
+                 "each choice given once"};
+  }
+  rules_.emplace(name, std::move(rule));
+  return std::nullopt;
+}
+
+bool Constraints::allows(const std::string& name, const std::string& value) const {
+  const auto [first, last] = rules_.equal_range(name);
+  return std::all_of(first, last, [&](const auto& entry) {
+    const Rule& rule = entry.second;
+    int64_t number = 0;
+    switch (rule.kind) {
+      case ConstraintKind::kPin:
+        return holds(rule.values, value);
+      case ConstraintKind::kBan:
+        return !holds(rule.values, value);
+      case ConstraintKind::kMin:
+        return !parse_number(value, &number) || number >= rule.limit;
+      case ConstraintKind::kMax:
+        return !parse_number(value, &number) || number <= rule.limit;
+    }
+    return true;
+  });
+}
+
+bool Constraints::allows(const std::string& name, int64_t value) const {
+  return rules_.empty() || allows(name, std::to_string(value));
+}
+
+std::vector<int64_t> Constraints::allowed(const std::string& name,
+                                          const std::vector<int64_t>& values) const {
+  if (rules_.count(name) == 0) return values;
+  std::vector<int64_t> out;
+  for (int64_t value : values) {
+    if (allows(name, value)) out.push_back(value);
+  }
+  return out;
+}
+
+std::optional<std::string> Constraints::pinned(const std::string& name) const {
+  const auto [first, last] = rules_.equal_range(name);
+  for (auto entry = first; entry != last; ++entry) {
+    if (entry->second.kind == ConstraintKind::kPin && entry->second.values.size() == 1) {
+      return entry->second.values.front();
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace shardwright

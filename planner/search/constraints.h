@@ -1,0 +1,45 @@
+// Constraints: what a user fixes, bounds or forbids of a plan's choices. Every choice has a name;
+// a value is allowed when it obeys all that was said about its name.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "costmodel/result.h"
+
+namespace shardwright {
+
+enum class ConstraintKind { kPin, kBan, kMin, kMax };
+
+class Constraints {
+ public:
+  // "tp=8", "schedule=1f1b", "recompute=full". A pin or ban may name several values: "tp=4|8".
+  // An error names what choices there are, or what the choice's values are.
+  std::optional<Error> add(ConstraintKind kind, const std::string& text);
+
+  bool allows(const std::string& name, int64_t value) const;
+  bool allows(const std::string& name, const std::string& value) const;
+  bool allows(const std::string& name, bool value) const {
+    return allows(name, std::string(value ? "true" : "false"));
+  }
+  bool allows(const std::string& name, const char* value) const {
+    return allows(name, std::string(value));
+  }
+  // Those of `values` that are allowed, in their order.
+  std::vector<int64_t> allowed(const std::string& name, const std::vector<int64_t>& values) const;
+  bool empty() const { return rules_.empty(); }
+  // The one value that is pinned, if any.
+  std::optional<std::string> pinned(const std::string& name) const;
+
+ private:
+  struct Rule {
+    ConstraintKind kind;
+    std::vector<std::string> values;
+    int64_t limit = 0;  // of kMin and kMax
+  };
+  std::multimap<std::string, Rule> rules_;
+};
+
+}  // namespace shardwright

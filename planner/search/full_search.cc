@@ -1,0 +1,447 @@
+#include "planner/search/full_search.h"
+
+#include <algorithm>
+#include <limits>
+#include <queue>
+#include <set>
+#include <tuple>
+#include <unordered_map>
+
+#include "costmodel/check.h"
+#include "costmodel/pricer.h"
+#include "planner/schedule/schedule.h"
+#include "planner/search/chunk_layers.h"
+#include "planner/search/pipeline_bound.h"
+#include "planner/search/plan_space.h"
+
+namespace shardwright {
+namespace {
+
+constexpr int64_t kProgressEvery = 256;
+
+// Something that plans can still come from, and the time that none of them can beat.
+struct Item {
+  enum Kind : uint8_t { kLayers, kPipeline, kLeaf, kSimulated };
+  double key = 0;
+  int64_t order = 0;  // of two with the same bound the one found first
+  Kind kind = kLayers;
+  int mesh = 0, layer = 0, pipeline = 0;
+  int plan = -1;     // index of a leaf, or of a simulated plan
+  Bytes memory = 0;  // of a simulated plan
+  friend bool operator<(const Item& a, const Item& b) {
+    if (a.key != b.key) return a.key > b.key;
+    // What may turn out to be as fast before what is; then the plan that needs least memory.
+    return std::tuple(a.kind, a.memory, a.order) > std::tuple(b.kind, b.memory, b.order);
+  }
+};
+
+bool better(const RankedPlan& a, const RankedPlan& b) {
+  return std::tuple(a.step_ns, a.memory_peak_bytes, a.plan.label()) <
+         std::tuple(b.step_ns, b.memory_peak_bytes, b.plan.label());
+}
+
+// What a leaf's stages do after the pipeline; the pipelines being the same, a leaf none of whose
+// stages is faster than another's, and that takes as much memory, need not be looked at.
+struct Leaf {
+  double bound = 0, bytes = 0;
+  std::vector<StagePrices> stages;
+  double first_forward = 0;  // sharded weights make passes slower
+  bool dominated_by(const Leaf& other) const {
+    if (other.bytes > bytes || other.first_forward > first_forward) return false;
+    for (size_t i = 0; i < stages.size(); ++i) {
+      const StagePrices &a = stages[i], &b = other.stages[i];
+      if (b.reduction > a.reduction || b.gather > a.gather || b.update > a.update) return false;
+    }
+    return other.bound <= bound;
+  }
+};
+
+class Search {
+ public:
+  Search(Software& software, const SpaceRequest& request, const Plan& base)
+      : software_(software),
+        model_(software.model()),
+        request_(request),
+        space_(software.model(), request.ranks, base, request.constraints),
+        meshes_(space_.meshes()) {
+    limit_ = static_cast<double>(request.memory_limit > 0 ? request.memory_limit
+                                                          : software.available()) *
+             (1 - request.headroom);
+  }
+
+  SpaceResult run() {
+    for (size_t mesh = 0; mesh < meshes_.size(); ++mesh) admit(static_cast<int>(mesh));
+    while (!queue_.empty() && static_cast<int>(result_.plans.size()) < request_.top) {
+      if (++popped_ % kProgressEvery == 0 && stopped()) break;
+      const Item item = queue_.top();
+      queue_.pop();
+      reached_ = item.key;
+      switch (item.kind) {
+        case Item::kLayers:
+          expand_layers(item);
+          break;
+        case Item::kPipeline:
+          expand_pipeline(item);
+          break;
+        case Item::kLeaf:
+          simulate_leaf(item);
+          break;
+        case Item::kSimulated:
+          accept(std::move(simulated_[item.plan]));
+          break;
+      }
+    }
+    finish();
+    return std::move(result_);
+  }
+
+ private:
+  // --- From the space to layer choices -----------------------------------------------------------
+  void admit(int mesh_index) {
+    const Mesh& mesh = meshes_[mesh_index];
+    const std::vector<LayerChoice> layers = space_.layers(mesh);
+    const int64_t leaves = space_.leaves(mesh);
+    result_.stats.candidates += leaves * static_cast<int64_t>(layers.size());
+    for (size_t i = 0; i < layers.size(); ++i) {
+      Plan plan = space_.plan_of(mesh, layers[i], {});
+      software_.set_usual(&plan);
+      if (refused(plan, leaves)) continue;
+      const double m = static_cast<double>(plan.microbatches());
+      const Whole& whole = whole_of(plan);
+      push({whole.pace * m * whole.seconds / static_cast<double>(plan.pp), 0, Item::kLayers,
+            mesh_index, static_cast<int>(i)},
+           leaves);
+    }
+  }
+
+  bool refused(const Plan& plan, int64_t leaves) {
+    const std::vector<Rejection> rejections = check_degrees(model_, request_.ranks, plan);
+    if (rejections.empty()) return false;
+    count_rule(rejections.front(), leaves);
+    return true;
+  }
+  void count_rule(const Rejection& rejection, int64_t leaves) {
+    result_.stats.pruned_rules += leaves;
+    int64_t& count = result_.stats.by_rule[rejection.rule];
+    if (count == 0) result_.rejections.push_back(rejection);
+    count += leaves;
+  }
+
+  struct Whole {
+    double seconds = 0, pace = 1;
+  };
+  // Layers do not depend on dp and pp: priced once for all meshes that share the rest.
+  const Whole& whole_of(const Plan& plan) {
+    const Split& split = plan.split;
+    uint64_t key = static_cast<uint64_t>(plan.tp);
+    for (int64_t part : {split.cp, split.ep, split.etp + 1, plan.micro_batch}) {
+      key = key * 0x9E3779B97F4A7C15ULL + static_cast<uint64_t>(part);
+    }
+    key = key * 4 + (split.sequence_parallel ? 2 : 0) + (split.cp_kind == CpKind::kRing ? 1 : 0);
+    const auto [entry, fresh] = wholes_.try_emplace(key);
+    if (fresh) {
+      const Estimator::PartSeconds& parts = software_.parts(plan);
+      entry->second = {parts.whole, parts.pace};
+    }
+    return entry->second;
+  }
+
+  // --- From a layer choice to its pipelines ------------------------------------------------------
+  void expand_layers(const Item& item) {
+    const Mesh& mesh = meshes_[item.mesh];
+    const LayerChoice layer = space_.layers(mesh)[item.layer];
+    const std::vector<PipelineChoice>& pipelines = space_.pipelines(mesh.pp);
+    shares_.clear();
+    for (size_t i = 0; i < pipelines.size(); ++i) {
+      const int64_t leaves = space_.leaves(mesh, pipelines[i]);
+      Plan plan = space_.plan_of(mesh, layer, pipelines[i]);
+      if (!place_layers(&plan, leaves)) continue;
+      const PlanPrices& prices = software_.prices(plan);
+      ++result_.stats.priced;
+      push({prices.pace * pipeline_bound_s(plan, prices), 0, Item::kPipeline, item.mesh, item.layer,
+            static_cast<int>(i)},
+           leaves);
+    }
+  }
+
+  // The schedule's rules, then layers per chunk.
+  bool place_layers(Plan* plan, int64_t leaves) {
+    const std::string problem = schedule_problem(schedule_shape(*plan));
+    if (!problem.empty()) {
+      count_rule({"schedule", problem}, leaves);
+      return false;
+    }
+    software_.set_usual(plan);
+    const int64_t chunks = plan->pp * plan->virtual_stages;
+    const bool several = plan->virtual_stages > 1;
+    const auto [entry, fresh] = shares_.try_emplace({chunks, several});
+    if (fresh) entry->second = chunk_layers(model_, software_.parts(*plan), chunks, several);
+    plan->stage_layers = entry->second;
+    if (!plan->stage_layers.empty()) return true;
+    count_rule({"layers", std::to_string(model_.layers()) + " layers are fewer than " +
+                              std::to_string(chunks) + " chunks"},
+               leaves);
+    return false;
+  }
+
+  // --- From a pipeline to its leaves -------------------------------------------------------------
+  void expand_pipeline(const Item& item) {
+    const Mesh& mesh = meshes_[item.mesh];
+    const LayerChoice layer = space_.layers(mesh)[item.layer];
+    const PipelineChoice& pipeline = space_.pipelines(mesh.pp)[item.pipeline];
+    Plan plan = space_.plan_of(mesh, layer, pipeline);
+    shares_.clear();
+    SW_CHECK(place_layers(&plan, 0), "a pipeline in the queue is legal");
+    const std::vector<ShardingChoice>& shardings = space_.shardings(mesh.dp * mesh.cp);
+    fits_whole_.assign(shardings.size(), false);
+    for (const RecomputeChoice& choice : space_.recomputations()) {
+      leaves_.clear();
+      for (size_t i = 0; i < shardings.size(); ++i) {
+        PlanSpace::set(choice, 0, &plan);
+        PlanSpace::set(shardings[i], &plan);
+        const std::vector<int64_t> layers =
+            choice.kind == Recompute::kFull
+                ? space_.recomputed_layers(mesh.pp, pipeline.virtual_stages)
+                : std::vector<int64_t>{0};
+        consider(item, plan, i, shardings, layers);
+      }
+    }
+  }
+
+  // Overlap is never slower than no overlap and takes no memory; and what is not recomputed takes
+  // no time: of plans that differ in these alone, only the first that fits is looked at.
+  void consider(const Item& item, Plan& plan, size_t index,
+                const std::vector<ShardingChoice>& shardings, const std::vector<int64_t>& layers) {
+    const auto count = static_cast<int64_t>(layers.size());
+    const ShardingChoice& choice = shardings[index];
+    const bool with_more_overlap = index > 0 && same_but_overlap(choice, shardings[index - 1]);
+    if (with_more_overlap) fits_whole_[index] = fits_whole_[index - 1];
+    if (with_more_overlap || (fits_whole_[index] && plan.recompute != Recompute::kNone)) {
+      result_.stats.pruned_bound += count;
+      return;
+    }
+    const int64_t fitting = first_that_fits(&plan, layers);
+    result_.stats.pruned_memory += fitting;
+    if (fitting == count) return;
+    result_.stats.pruned_bound += count - fitting - 1;
+    if (plan.recompute == Recompute::kNone) fits_whole_[index] = true;
+    add_leaf(item, plan);
+  }
+  static bool same_but_overlap(const ShardingChoice& a, const ShardingChoice& b) {
+    return a.zero == b.zero && a.shard_group == b.shard_group &&
+           a.optimizer_offload == b.optimizer_offload;
+  }
+
+  // The more layers are recomputed the less memory is needed: bisection over their numbers, of
+  // which the last, 0, means all.
+  int64_t first_that_fits(Plan* plan, const std::vector<int64_t>& layers) {
+    int64_t low = 0, high = static_cast<int64_t>(layers.size());
+    while (low < high) {
+      const int64_t middle = low + (high - low) / 2;
+      plan->recompute_layers = layers[middle];
+      const double bytes = software_.device_bytes(*plan);
+      if (bytes <= limit_) {
+        high = middle;
+        bytes_ = bytes;
+      } else {
+        low = middle + 1;
+        remember_nearest(*plan, bytes);
+      }
+    }
+    if (low < static_cast<int64_t>(layers.size())) {
+      plan->recompute_layers = layers[low];
+      bytes_ = software_.device_bytes(*plan);
+    }
+    return low;
+  }
+
+  void add_leaf(const Item& item, const Plan& plan) {
+    const PlanPrices& prices = software_.prices(plan);
+    ++result_.stats.priced;
+    Leaf leaf{step_bound_s(plan, prices), bytes_, prices.stages, prices.chunks.front().forward};
+    const bool useless = leaf.bound > worst_kept_ ||
+                         std::any_of(leaves_.begin(), leaves_.end(),
+                                     [&](const Leaf& other) { return leaf.dominated_by(other); });
+    if (useless) {
+      ++result_.stats.pruned_bound;
+      return;
+    }
+    plans_.push_back(plan);
+    push({leaf.bound, 0, Item::kLeaf, item.mesh, item.layer, item.pipeline,
+          static_cast<int>(plans_.size()) - 1},
+         1);
+    leaves_.push_back(std::move(leaf));
+  }
+
+  void remember_nearest(const Plan& plan, double bytes) {
+    if (bytes >= nearest_bytes_) return;
+    nearest_bytes_ = bytes;
+    nearest_ = plan;
+  }
+
+  // --- From a leaf to a simulated plan -----------------------------------------------------------
+  void simulate_leaf(const Item& item) {
+    ++result_.stats.simulated;
+    RankedPlan ranked = evaluate(software_, plans_[item.plan]);
+    const double seconds = to_seconds(ranked.step_ns);
+    SW_CHECK(seconds >= item.key * (1 - 1e-6) - 1e-8,
+             ranked.plan.label() << " takes " << seconds << " s, below its bound " << item.key);
+    Item done{seconds, 0, Item::kSimulated, item.mesh, item.layer, item.pipeline};
+    done.plan = static_cast<int>(simulated_.size());
+    done.memory = ranked.memory_peak_bytes;
+    keep(ranked);
+    simulated_.push_back(std::move(ranked));
+    push(done, 0);
+  }
+
+  // Of plans with the same degrees and the same time only the one that needs least memory is an
+  // answer; it comes first.
+  void accept(RankedPlan plan) {
+    const auto degrees = [](const Plan& p) {
+      return std::tuple(p.dp, p.tp, p.pp, p.split.cp, p.split.ep, p.split.expert_tp(p.tp),
+                        p.micro_batch);
+    };
+    for (const RankedPlan& known : result_.plans) {
+      if (known.step_ns == plan.step_ns && degrees(known.plan) == degrees(plan.plan)) return;
+    }
+    result_.plans.push_back(std::move(plan));
+  }
+
+  // The time of the worst plan that may still be returned: what is slower needs no looking at.
+  void keep(const RankedPlan& ranked) {
+    // Plans of one time may turn out to be one answer.
+    if (!kept_times_.insert(ranked.step_ns).second) return;
+    kept_.push(to_seconds(ranked.step_ns));
+    if (static_cast<int>(kept_.size()) > request_.top) kept_.pop();
+    if (static_cast<int>(kept_.size()) == request_.top) worst_kept_ = kept_.top();
+  }
+
+  void push(Item item, int64_t count) {
+    if (item.key > worst_kept_) {
+      result_.stats.pruned_bound += count;
+      return;
+    }
+    item.order = order_++;
+    waiting_ += count;
+    queue_.push(item);
+  }
+
+  bool stopped() {
+    if (!request_.progress) return false;
+    const SpaceStats& stats = result_.stats;
+    SpaceRequest::Progress progress;
+    progress.candidates = stats.candidates;
+    progress.decided =
+        stats.pruned_rules + stats.pruned_memory + stats.pruned_bound + stats.simulated;
+    progress.bound_s = reached_;
+    for (const RankedPlan& plan : simulated_) {
+      if (progress.best_s == 0 || plan.step_time_s < progress.best_s) {
+        progress.best_s = plan.step_time_s;
+      }
+    }
+    return !request_.progress(progress);
+  }
+
+  void finish() {
+    SpaceStats& stats = result_.stats;
+    stats.complete = queue_.empty() || static_cast<int>(result_.plans.size()) == request_.top;
+    if (!stats.complete) take_simulated();
+    stats.lower_bound_s = reached_;
+    if (!result_.plans.empty()) {
+      const double best = result_.plans.front().step_time_s;
+      stats.lower_bound_s = stats.complete ? best : std::min(best, reached_);
+      stats.optimality_gap_pct = 100 * (best / stats.lower_bound_s - 1);
+    }
+    // What is left in the queue is slower than the plans returned, or was not looked at.
+    const int64_t decided =
+        stats.pruned_rules + stats.pruned_memory + stats.pruned_bound + stats.simulated;
+    SW_CHECK_LE(decided, stats.candidates, "plans decided and candidates");
+    stats.pruned_bound += stats.candidates - decided;
+    if (result_.plans.empty() && nearest_) result_.nearest = evaluate(software_, *nearest_);
+    if (!result_.plans.empty() || nearest_) result_.rejections.clear();
+  }
+
+  // Stopped early: the best of those simulated so far.
+  void take_simulated() {
+    for (RankedPlan& plan : simulated_) {
+      if (!plan.stages.empty()) result_.plans.push_back(std::move(plan));
+    }
+    std::sort(result_.plans.begin(), result_.plans.end(), better);
+    if (static_cast<int>(result_.plans.size()) > request_.top) {
+      result_.plans.resize(request_.top);
+    }
+  }
+
+  Software& software_;
+  const ModelSpec& model_;
+  const SpaceRequest& request_;
+  PlanSpace space_;
+  std::vector<Mesh> meshes_;
+  double limit_ = 0;  // bytes
+
+  std::priority_queue<Item> queue_;
+  std::vector<Plan> plans_;            // of leaves
+  std::vector<RankedPlan> simulated_;  // empty stages: given away as a result
+  std::priority_queue<double> kept_;   // times of the best so far, the worst on top
+  std::set<Nanoseconds> kept_times_;
+  double worst_kept_ = std::numeric_limits<double>::infinity();
+  double reached_ = 0;  // no plan that is still open is faster
+  int64_t order_ = 0, popped_ = 0, waiting_ = 0;
+
+  std::unordered_map<uint64_t, Whole> wholes_;
+  std::map<std::pair<int64_t, bool>, std::vector<int64_t>> shares_;
+  std::vector<Leaf> leaves_;      // of the pipeline and recomputation at hand
+  std::vector<char> fits_whole_;  // by sharding: fits without recomputation
+  double bytes_ = 0;              // of the plan that first_that_fits found
+  std::optional<Plan> nearest_;
+  double nearest_bytes_ = std::numeric_limits<double>::infinity();
+  SpaceResult result_;
+};
+
+std::optional<Error> check_size(const char* name, int64_t value, int64_t high) {
+  if (value >= 1 && value <= high) return std::nullopt;
+  return Error{"command line", name, std::to_string(value),
+               "a whole number from 1 to " + std::to_string(high)};
+}
+
+}  // namespace
+
+Result<SpaceResult> search_space(Software& software, const SpaceRequest& given) {
+  constexpr int64_t kMaxSize = int64_t{1} << 30;
+  SpaceRequest request = given;
+  const ClusterSpec& cluster = software.cluster();
+  if (request.ranks == 0) request.ranks = cluster.num_devices();
+  if (auto error = check_size("ranks", request.ranks, cluster.num_devices())) return *error;
+  if (auto error = check_size("seq", request.seq, kMaxSize)) return *error;
+  if (auto error = check_size("global-batch", request.global_batch, kMaxSize)) return *error;
+  if (auto error = check_size("top", request.top, kMaxSize)) return *error;
+  if (auto error = check_supports(cluster, request.precision)) return *error;
+  Plan base;
+  base.seq = request.seq;
+  base.global_batch = request.global_batch;
+  base.precision = request.precision;
+  base.optimizer = request.optimizer;
+  base.mtp_layers = software.model().mtp_layers;
+  return Search(software, request, base).run();
+}
+
+RankedPlan evaluate(Software& software, const Plan& plan) {
+  RankedPlan out;
+  out.plan = plan;
+  const Estimate estimate = software.estimate(plan);
+  out.step_time_s = estimate.step_s;
+  out.step_ns = to_nanoseconds(estimate.step_s);
+  out.tokens_per_s = static_cast<double>(plan.tokens_per_step()) / std::max(1e-9, out.step_time_s);
+  out.bubble_share = estimate.parts.bubble / std::max(1e-12, estimate.step_s);
+  out.stages = software.stages(plan);
+  for (const StageMemory& stage : out.stages) {
+    out.memory_peak_bytes = std::max(out.memory_peak_bytes, stage.peak());
+  }
+  out.parts.compute_s = estimate.parts.compute + estimate.parts.host;
+  out.parts.tp_s = estimate.parts.tensor;
+  out.parts.dp_s = estimate.parts.gradients + estimate.parts.parameters + estimate.parts.sharding;
+  out.parts.optimizer_s = estimate.parts.optimizer;
+  return out;
+}
+
+}  // namespace shardwright

@@ -88,7 +88,7 @@ TEST(RankMemory, ShardsStatesByZeroStage) {
     Plan plan = plan_of(2, 8, 1, 1);
     plan.zero = zero;
     const RankMemory memory = rank_memory(context, plan);
-    return std::accumulate(memory.parts.begin(), memory.parts.begin() + 2, 0.0,
+    return std::accumulate(memory.parts.begin(), memory.parts.begin() + 3, 0.0,
                            [](double sum, const MemoryPart& part) { return sum + part.bytes; });
   };
   const double parameters =

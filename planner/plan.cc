@@ -63,8 +63,25 @@ bool parse_recompute(const std::string& name, Recompute* out) {
 }
 
 std::string Plan::label() const {
-  return "dp" + std::to_string(dp) + " tp" + std::to_string(tp) + " pp" + std::to_string(pp) +
-         " mb" + std::to_string(micro_batch) + " " + name_of(schedule) + " " + name_of(recompute);
+  std::string text = "dp" + std::to_string(dp) + " tp" + std::to_string(tp) + " pp" +
+                     std::to_string(pp) + " mb" + std::to_string(micro_batch) + " " +
+                     name_of(schedule) + " " + name_of(recompute);
+  const auto add = [&](const char* name, int64_t value, int64_t usual) {
+    if (value != usual) text += std::string(" ") + name + std::to_string(value);
+  };
+  for (const std::string& module : names_of_modules(recompute_modules)) text += "+" + module;
+  add("layers", recompute_layers, 0);
+  add("v", virtual_stages, 1);
+  add("cp", split.cp, 1);
+  if (split.cp > 1 && split.cp_kind != CpKind::kRing)
+    text += "-" + std::string(name_of(split.cp_kind));
+  add("ep", split.ep, 1);
+  add("etp", split.etp, 0);
+  if (split.sequence_parallel) text += " sp";
+  add("zero", zero, 0);
+  add("group", shard_group, 0);
+  if (optimizer_offload > 0) text += " offload";
+  return text;
 }
 
 int64_t stage_of_chunk(const Plan& plan, int64_t chunk) {

@@ -89,7 +89,8 @@ struct Plan {
   int64_t ranks() const { return dp * split.cp * tp * pp; }
   int64_t microbatches() const { return global_batch / (dp * micro_batch); }
   int64_t tokens_per_step() const { return global_batch * seq; }
-  std::string label() const;  // "dp2 tp1 pp2 mb4 1f1b none", for tables
+  // "dp2 tp1 pp2 mb4 1f1b none", and what differs from the defaults: " cp2 zero1".
+  std::string label() const;
 };
 
 // The stage of a chunk, and a stage's chunks: its k-th in model order, k < virtual_stages.

@@ -131,6 +131,7 @@ Json to_json(const PlanFile& file) {
   Json json;
   json["schema"] = kSchema;
   json["inputs"] = {{"model", to_json(file.model)}, {"cluster", to_json(file.cluster)}};
+  if (!file.stack.empty()) json["stack"] = file.stack;
   json["ranks"] = file.plan.ranks();
   json["plan"] = choices_json(file.plan);
   json["groups"] = groups_json(file.plan);

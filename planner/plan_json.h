@@ -27,6 +27,7 @@ Prediction prediction_of(const RankedPlan& ranked);
 
 struct PlanFile {
   InputFile model, cluster;
+  std::string stack;  // whose software it is predicted for; empty: this project's own executor
   Plan plan;
   Prediction predicted;
 };
@@ -55,6 +56,7 @@ struct LoadedPlan {
   Prediction predicted;
   ModelSpec model;
   ClusterSpec cluster;
+  std::string stack;  // as in PlanFile
 };
 // The model and the cluster are looked for where the plan says, else relative to the plan's folder.
 // Errors: those of the three files, inputs that have changed since (by their digests), and a plan

@@ -61,7 +61,8 @@ std::optional<Error> check_devices(const std::string& path, const LoadedPlan& lo
   if (!rejections.empty()) {
     return Error{path, "plan", rejections.front().what, "the rule " + rejections.front().rule};
   }
-  if (const std::string unknown = check_compilable(loaded.plan); !unknown.empty()) {
+  const std::string unknown = loaded.stack.empty() ? check_compilable(loaded.plan) : "";
+  if (!unknown.empty()) {
     return Error{path, "plan", unknown, "a plan of dp, tp and pp: these are priced only so far"};
   }
   return check_supports(loaded.cluster, loaded.plan.precision);
@@ -92,8 +93,8 @@ Result<LoadedPlan> load_plan(const std::string& path, const std::string& profile
   if (!model.ok()) return model.error();
   Result<ClusterSpec> cluster = load_recorded_cluster(file->cluster, path, profiles_dir);
   if (!cluster.ok()) return cluster.error();
-  LoadedPlan loaded{*std::move(text), file->plan, file->predicted, *std::move(model),
-                    *std::move(cluster)};
+  LoadedPlan loaded{*std::move(text),  file->plan,          file->predicted,
+                    *std::move(model), *std::move(cluster), file->stack};
   if (auto error = check_devices(name, loaded)) return *error;
   return loaded;
 }

@@ -162,12 +162,14 @@ Result<PlanFile> read_plan(const Json& json, const std::string& file) {
     top.fail("schema", '"' + printable(schema) + '"', "\"shardwright.plan/1\"");
   }
   const Json& inputs = top.object("inputs");
+  const std::string stack = top.text_or("stack", "");
   const int64_t ranks = top.integer("ranks", 1, kMaxDevices);
   Fields choices(top.object("plan"), file, "plan.");
   top.object("groups");
   const Json& predicted = top.object("predicted");
   if (auto error = top.finish()) return *error;
   PlanFile out;
+  out.stack = stack;
   if (auto error = read_inputs(inputs, file, &out)) return *error;
   out.plan = read_choices(choices);
   if (auto error = choices.finish()) return *error;

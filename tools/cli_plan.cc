@@ -20,9 +20,21 @@ void add_plan(CLI::App& app, Action* action) {
   sub->add_option("--ranks", a->ranks, "Devices to use; default: all");
   sub->add_option("--top", a->top, "Plans to show")->capture_default_str();
   sub->add_option("--pin", a->pins, "Fix a choice, e.g. tp=2 schedule=1f1b recompute=full");
+  sub->add_option("--ban", a->bans, "Exclude values, e.g. zero=3 schedule=gpipe|zb-v");
+  sub->add_option("--min", a->mins, "Smallest value, e.g. micro_batch=2");
+  sub->add_option("--max", a->maxs, "Largest value, e.g. pp=4");
+  sub->add_option("--stack", a->stack,
+                  "Software: a stack of profiles/stacks, a stack file, or shardwright for the own "
+                  "executor; default: shardwright on CPUs, megatron-core-2025 on GPUs");
+  sub->add_option("--headroom", a->headroom, "Share of a device's memory left free")
+      ->capture_default_str();
+  sub->add_option("--memory-limit", a->memory_limit_gib, "GiB of a device to use at most");
   sub->add_option("-o,--output", a->out, "Write the best plan here");
   sub->add_flag("--json", a->json, "Print JSON");
   sub->footer(
+      "Choices that pins, bans and bounds may name: dp tp pp cp ep etp virtual_stages micro_batch\n"
+      "zero shard_group recompute_layers schedule recompute cp_kind sequence_parallel\n"
+      "overlap_gradients overlap_parameters optimizer_offload\n"
       "Example:\n"
       "  shardwright plan --model llama-3.1-8b --cluster h100-sxm-80gb:8x4 --precision bf16 \\\n"
       "    --seq 8192 --global-batch 256 --pin tp=4 -o plan.json");

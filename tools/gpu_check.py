@@ -124,7 +124,7 @@ def make_plan(check, name, config, seq, micro, microbatches, *, cluster, precisi
     path = WORK / f"{name}.plan.json"
     check.shardwright("plan", "--model", write_model(name, config), "--cluster", cluster, "--seq", seq,
                       "--global-batch", micro * microbatches * int(dp), "--precision", precision,
-                      "--ranks", ranks, "--pin", f"micro_batch={micro}", "recompute=none", *pins,
+                      "--ranks", ranks, "--stack", "shardwright", "--pin", f"micro_batch={micro}", "recompute=none", *pins,
                       "-o", path)
     return path
 

@@ -12,14 +12,22 @@ struct PlanArguments {
   std::string cluster;       // file, shorthand or shipped name; empty: this machine, as profiled
   int64_t seq = 0;           // tokens per sequence
   int64_t global_batch = 0;  // sequences per step
-  std::string precision = "fp32";   // or "bf16"
-  std::string optimizer = "adamw";  // or "sgd"
-  int64_t ranks = 0;                // devices to use; 0 = all of the cluster
-  int top = 5;                      // plans to show
-  std::vector<std::string> pins;    // "tp=2"
-  std::string out;                  // where the best plan is written; empty: nowhere
+  std::string precision = "fp32";                   // or "bf16"
+  std::string optimizer = "adamw";                  // or "sgd"
+  int64_t ranks = 0;                                // devices to use; 0 = all of the cluster
+  int top = 5;                                      // plans to show
+  std::vector<std::string> pins, bans, mins, maxs;  // "tp=2"
+  // Whose software: a stack of profiles/stacks or a file; "shardwright" is this project's own
+  // executor; empty: that on CPUs, kUsualStack on GPUs.
+  std::string stack;
+  double headroom = 0.02;       // share of a device's memory left free; stacks only
+  double memory_limit_gib = 0;  // of a device, instead of what it has; stacks only; 0 = none
+  std::string out;              // where the best plan is written; empty: nowhere
   bool json = false;
 };
+
+constexpr const char* kOwnStack = "shardwright";
+constexpr const char* kUsualStack = "megatron-core-2025";
 
 // Prints the plans, best first, as a table for people or as JSON. Exit codes: 0; 2 with one line on
 // `err` for bad input; 3 when nothing fits, with what is short and what would fit on `err`.

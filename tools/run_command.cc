@@ -212,6 +212,10 @@ int run_run(const RunArguments& arguments, std::ostream& out, std::ostream& err)
   const auto loaded = load_plan(arguments.plan, default_profiles_dir());
   std::optional<Error> error;
   if (!loaded) error = loaded.error();
+  if (!error && !loaded->stack.empty()) {
+    error = Error{arguments.plan, "stack", loaded->stack,
+                  "a plan for this program's own executor (plan --stack shardwright)"};
+  }
   if (!error) error = check_machine(arguments, *loaded);
   if (error) {
     err << error->line() << "\n";

@@ -9,8 +9,10 @@
 #include "planner/plan_json.h"
 #include "planner/program/buffers.h"
 #include "planner/program/program_text.h"
+#include "planner/search/full_search.h"
 #include "tools/exit_codes.h"
 #include "tools/format.h"
+#include "tools/plan_output.h"
 
 namespace shardwright {
 namespace {
@@ -97,6 +99,27 @@ std::optional<Error> write_trace(const SimulateArguments& arguments, const Simul
   return write_file_atomically(arguments.trace, trace.dump());
 }
 
+// A plan for a framework's software: its prices on one rank of each stage.
+int simulate_stack(const SimulateArguments& arguments, const LoadedPlan& loaded, std::ostream& out,
+                   std::ostream& err) {
+  const auto software =
+      Software::load(loaded.model, loaded.cluster, loaded.stack, default_profiles_dir());
+  if (!software.ok()) {
+    err << software.error().line() << "\n";
+    return kExitBadInput;
+  }
+  const RankedPlan ranked = evaluate(**software, loaded.plan);
+  if (arguments.json) {
+    out << to_json(ranked).dump(2) << "\n";
+    return kExitOk;
+  }
+  out << ranked.plan.label() << "\non " << ranked.plan.ranks() << " ranks under " << loaded.stack
+      << ": step " << seconds_text(ranked.step_time_s) << ", bubble "
+      << percent_text(ranked.bubble_share) << ", memory " << bytes_text(ranked.memory_peak_bytes)
+      << "\n";
+  return kExitOk;
+}
+
 }  // namespace
 
 int run_simulate(const SimulateArguments& arguments, std::ostream& out, std::ostream& err) {
@@ -105,6 +128,7 @@ int run_simulate(const SimulateArguments& arguments, std::ostream& out, std::ost
     err << loaded.error().line() << "\n";
     return kExitBadInput;
   }
+  if (!loaded->stack.empty()) return simulate_stack(arguments, *loaded, out, err);
   const Simulation simulation(*loaded);
   if (auto error = write_trace(arguments, simulation)) {
     err << error->line() << "\n";

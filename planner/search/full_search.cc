@@ -422,6 +422,10 @@ Result<SpaceResult> search_space(Software& software, const SpaceRequest& given) 
   base.precision = request.precision;
   base.optimizer = request.optimizer;
   base.mtp_layers = software.model().mtp_layers;
+  if (PlanSpace(software.model(), request.ranks, base, request.constraints).meshes().empty()) {
+    return Error{"command line", "pin", "no degrees",
+                 "some with dp * cp * tp * pp = " + std::to_string(request.ranks) + " ranks"};
+  }
   return Search(software, request, base).run();
 }
 

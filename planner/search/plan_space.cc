@@ -106,8 +106,11 @@ std::vector<LayerChoice> PlanSpace::layers(const Mesh& mesh) const {
   const int64_t each = base_.global_batch / mesh.dp;
   const bool divides = each * mesh.dp == base_.global_batch;
   // A batch that the replicas cannot share equally is one choice, so that it is counted as refused.
-  const std::vector<int64_t> sizes =
+  std::vector<int64_t> sizes =
       constraints_.allowed("micro_batch", divides ? divisors(each) : std::vector<int64_t>{1});
+  if (const auto pinned = constraints_.pinned("micro_batch"); sizes.empty() && pinned) {
+    sizes = {std::stoll(*pinned)};
+  }
   for (int64_t size : sizes) {
     for (bool split : {false, true}) {
       if (split && mesh.tp == 1) continue;

@@ -19,6 +19,7 @@ PlanFile plan_file(const ModelSpec& model, const Plan& plan) {
   const RankedPlan ranked = evaluate_plan(model, test_cluster(8, 32, true), plan);
   return {{"models/m.json", "fnv1a64:0123456789abcdef"},
           {"h100-sxm-80gb:8", "fnv1a64:fedcba9876543210"},
+          "",
           ranked.plan,
           prediction_of(ranked)};
 }

@@ -180,7 +180,7 @@ def bad_runs(cli):
     cli.path("machine.json", original)
     # A plan for another machine, and for more ranks than there are cores.
     done = cli.run("plan", "--model", "tiny-gpt", "--cluster", "h100-sxm-80gb:8", "--seq", "64",
-                   "--global-batch", "8", "--precision", "fp32", "-o", "gpu.json")
+                   "--global-batch", "8", "--precision", "fp32", "--stack", "shardwright", "-o", "gpu.json")
     check(done.returncode == 0, f"plan for h100: {done.stderr}")
     cli.refuses("run", "gpu.json", "--data", text, "--steps", "1", "--out", "x",
                 says=["gpu.json", "h100-sxm-80gb"])

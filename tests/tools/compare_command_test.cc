@@ -47,7 +47,7 @@ class CompareCommand : public testing::Test {
     const ClusterSpec cluster = plain_cluster();
     const Plan plan = two_stages();
     const PlanFile file{describe_model("tiny-gpt", profiles).value(),
-                        describe_cluster("cluster.json", cluster), plan,
+                        describe_cluster("cluster.json", cluster), "", plan,
                         prediction_of(evaluate_plan(model, cluster, plan))};
     RunFolder folder = RunFolder::create(path_, plan_text(file)).value();
     write("cluster.json", to_json(cluster).dump());

@@ -37,6 +37,7 @@ class PlanCommand : public testing::Test {
     arguments_.seq = 8192;
     arguments_.global_batch = 512;
     arguments_.precision = "bf16";
+    arguments_.stack = kOwnStack;
   }
   void TearDown() override { fs::remove_all(folder_); }
 
@@ -150,6 +151,48 @@ TEST_F(PlanCommand, NothingFitsSaysWhatWould) {
   EXPECT_GT(outcome.json()["nearest"]["missing_bytes"].get<int64_t>(), 0);
   EXPECT_GT(outcome.json()["nearest"]["devices_that_fit"].get<int64_t>(), 1);
   EXPECT_FALSE(fs::exists(path("never.json")));
+}
+
+// A framework's stack: the whole space, with its counts, its bound and the limits that were given.
+TEST_F(PlanCommand, StackSearchesTheWholeSpace) {
+  arguments_.stack = "";
+  arguments_.maxs = {"pp=4"};
+  arguments_.bans = {"zero=3", "tp=1|2"};
+  const Outcome table = plan();
+  EXPECT_EQ(table.code, kExitOk) << table.err;
+  expect_lines_within(table.out, 100);
+  EXPECT_NE(table.out.find(kUsualStack), std::string::npos);
+  arguments_.json = true;
+  arguments_.out = path("stack.json");
+  const Json json = plan().json();
+  ASSERT_EQ(json["plans"].size(), 5U);
+  for (const Json& one : json["plans"]) {
+    EXPECT_LE(one["pp"].get<int>(), 4);
+    EXPECT_GE(one["tp"].get<int>(), 4);
+    EXPECT_NE(one.value("zero", 0), 3);
+    EXPECT_GE(one["step_time_s"].get<double>(), json["search"]["lower_bound_s"].get<double>());
+  }
+  const Json& search = json["search"];
+  EXPECT_EQ(search["candidates"].get<int64_t>(),
+            search["pruned_rules"].get<int64_t>() + search["pruned_memory"].get<int64_t>() +
+                search["pruned_bound"].get<int64_t>() + search["simulated"].get<int64_t>());
+  EXPECT_EQ(search["optimality_gap_pct"].get<double>(), 0);
+  SimulateArguments arguments;
+  arguments.plan = path("stack.json");
+  arguments.json = true;
+  EXPECT_EQ(simulate(arguments).json()["step_time_s"], json["plans"][0]["step_time_s"]);
+}
+
+TEST_F(PlanCommand, StackRefusesUnknownChoices) {
+  arguments_.stack = kUsualStack;
+  arguments_.bans = {"colour=red"};
+  expect_refused("command line: ban: found \"colour=red\", expected NAME=VALUE with dp, tp");
+  arguments_.bans = {};
+  arguments_.maxs = {"schedule=1f1b"};
+  expect_refused("command line: max schedule");
+  arguments_.maxs = {};
+  arguments_.stack = "no-such-stack";
+  expect_refused("no-such-stack");
 }
 
 TEST_F(PlanCommand, NothingLegalSaysWhichRules) {

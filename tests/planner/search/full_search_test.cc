@@ -1,0 +1,255 @@
+// Search of the whole space against enumeration of small random parts of it.
+#include "planner/search/full_search.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <functional>
+#include <random>
+#include <tuple>
+
+#include "planner/schedule/schedule.h"
+#include "planner/search/chunk_layers.h"
+#include "planner/search/pipeline_bound.h"
+#include "planner/search/plan_space.h"
+#include "tests/planner/support.h"
+
+namespace shardwright {
+namespace {
+
+const char* const kProfiles = SHARDWRIGHT_SOURCE_DIR "/profiles";
+
+struct Found {
+  RankedPlan ranked;
+  bool operator<(const Found& other) const {
+    return std::tuple(ranked.step_ns, ranked.memory_peak_bytes) <
+           std::tuple(other.ranked.step_ns, other.ranked.memory_peak_bytes);
+  }
+};
+
+// Every plan of the space that is legal and fits, priced and simulated one by one.
+class Enumeration {
+ public:
+  Enumeration(Software& software, const SpaceRequest& request, const Plan& base)
+      : software_(software),
+        request_(request),
+        space_(software.model(), request.ranks, base, request.constraints) {
+    for (const Mesh& mesh : space_.meshes()) {
+      for (const LayerChoice& layer : space_.layers(mesh)) {
+        for (const PipelineChoice& pipeline : space_.pipelines(mesh.pp)) {
+          visit(mesh, space_.plan_of(mesh, layer, pipeline));
+        }
+      }
+    }
+    std::sort(plans.begin(), plans.end());
+  }
+  int64_t candidates = 0;
+  std::vector<Found> plans;
+
+ private:
+  void visit(const Mesh& mesh, Plan plan) {
+    const auto& shardings = space_.shardings(mesh.dp * mesh.cp);
+    for (const RecomputeChoice& recompute : space_.recomputations()) {
+      std::vector<int64_t> layers = {0};
+      if (recompute.kind == Recompute::kFull) {
+        layers = space_.recomputed_layers(mesh.pp, plan.virtual_stages);
+      }
+      for (int64_t n : layers) {
+        for (const ShardingChoice& sharding : shardings) {
+          ++candidates;
+          PlanSpace::set(recompute, n, &plan);
+          PlanSpace::set(sharding, &plan);
+          consider(plan);
+        }
+      }
+    }
+  }
+  void consider(Plan plan) {
+    software_.set_usual(&plan);
+    if (!check_degrees(software_.model(), request_.ranks, plan).empty()) return;
+    if (!schedule_problem(schedule_shape(plan)).empty()) return;
+    Plan bare = plan;
+    PlanSpace::set(RecomputeChoice(), 0, &bare);
+    plan.stage_layers = chunk_layers(software_.model(), software_.parts(bare),
+                                     plan.pp * plan.virtual_stages, plan.virtual_stages > 1);
+    if (plan.stage_layers.empty()) return;
+    if (software_.device_bytes(plan) > static_cast<double>(request_.memory_limit)) return;
+    const PlanPrices prices = software_.prices(plan);
+    const double bound = step_bound_s(plan, prices);
+    plans.push_back({evaluate(software_, plan)});
+    EXPECT_LE(bound, plans.back().ranked.step_time_s * (1 + 1e-6) + 1e-8) << plan.label();
+  }
+
+  Software& software_;
+  const SpaceRequest& request_;
+  PlanSpace space_;
+};
+
+struct Case {
+  std::string model, cluster, stack;
+  SpaceRequest request;
+};
+
+Case random_case(std::mt19937* random) {
+  const auto pick = [&](int n) { return static_cast<int>((*random)() % static_cast<unsigned>(n)); };
+  Case c;
+  c.model =
+      std::vector<std::string>{"tiny-gpt", "tiny-llama", "small-gpt", "qwen3-30b-a3b"}[pick(4)];
+  c.cluster = std::vector<std::string>{"h100-sxm-80gb:8", "a100-sxm-80gb:4x2", "h100-sxm-80gb:4",
+                                       "b200-sxm:2x3"}[pick(4)];
+  c.stack =
+      std::vector<std::string>{"megatron-core-2025", "torchtitan", "deepspeed-zero3"}[pick(3)];
+  SpaceRequest& request = c.request;
+  request.seq = 64;
+  request.global_batch = std::vector<int64_t>{4, 8, 12, 16}[pick(4)];
+  request.top = 1 + pick(4);
+  request.headroom = 0;
+  Constraints& limits = request.constraints;
+  // Parts of the space that enumeration gets through.
+  const std::vector<std::string> bans = {"optimizer_offload=true", "overlap_parameters=false",
+                                         "overlap_gradients=false", "zero=1|3", "zero=2"};
+  for (const std::string& ban : bans) {
+    if (pick(2) == 0) limits.add(ConstraintKind::kBan, ban);
+  }
+  limits.add(ConstraintKind::kMax, "virtual_stages=" + std::to_string(1 + pick(3)));
+  limits.add(ConstraintKind::kPin,
+             pick(2) == 0 ? "recompute=none|full" : "recompute=none|selective");
+  limits.add(ConstraintKind::kMax, "recompute_layers=2");
+  limits.add(ConstraintKind::kMax, "cp=2");
+  if (pick(2) == 0) limits.add(ConstraintKind::kBan, "shard_group=2");
+  return c;
+}
+
+bool same_pipeline(const Plan& a, const Plan& b) {
+  const auto key = [](const Plan& p) {
+    return std::tuple(p.dp, p.tp, p.pp, p.split.cp, p.split.cp_kind, p.split.ep,
+                      p.split.expert_tp(p.tp), p.split.sequence_parallel, p.micro_batch);
+  };
+  return key(a) == key(b);
+}
+
+TEST(FullSearch, EqualsEnumeration) {
+  std::mt19937 random(7);
+  int compared = 0, tight = 0;
+  for (int round = 0; round < 60; ++round) {
+    Case c = random_case(&random);
+    const ModelSpec model = shipped_model(c.model.c_str());
+    const ClusterSpec cluster = load_cluster(c.cluster, kProfiles).value();
+    const auto loaded = Software::load(model, cluster, c.stack, kProfiles);
+    ASSERT_TRUE(loaded.ok()) << loaded.error().line();
+    Software* const software = loaded->get();
+    c.request.ranks = cluster.num_devices();
+    Plan base;
+    base.seq = c.request.seq;
+    base.global_batch = c.request.global_batch;
+    base.precision = c.request.precision;
+    base.optimizer = c.request.optimizer;
+    base.mtp_layers = model.mtp_layers;
+    // Once with all memory, then with little more than the smallest plan needs.
+    c.request.memory_limit = Bytes{1} << 50;
+    Bytes least = Bytes{1} << 50;
+    for (int pass = 0; pass < 2; ++pass) {
+      const Enumeration all(*software, c.request, base);
+      const auto result = search_space(*software, c.request);
+      ASSERT_TRUE(result.ok()) << result.error().line();
+      const SpaceStats& stats = result->stats;
+      EXPECT_EQ(stats.candidates, all.candidates);
+      EXPECT_EQ(stats.candidates,
+                stats.pruned_rules + stats.pruned_memory + stats.pruned_bound + stats.simulated);
+      ASSERT_EQ(result->plans.empty(), all.plans.empty());
+      if (all.plans.empty()) break;
+      ++compared;
+      tight += pass;
+      EXPECT_EQ(result->plans.front().step_ns, all.plans.front().ranked.step_ns)
+          << result->plans.front().plan.label() << " against "
+          << all.plans.front().ranked.plan.label();
+      // What is faster than the last of the answers is one of them, or a variant of one that is no
+      // slower.
+      for (const Found& found : all.plans) {
+        least = std::min(least, found.ranked.memory_peak_bytes);
+        if (found.ranked.step_ns >= result->plans.back().step_ns) continue;
+        EXPECT_TRUE(std::any_of(result->plans.begin(), result->plans.end(),
+                                [&](const RankedPlan& answer) {
+                                  return same_pipeline(answer.plan, found.ranked.plan) &&
+                                         answer.step_ns <= found.ranked.step_ns;
+                                }))
+            << found.ranked.plan.label();
+      }
+      c.request.memory_limit = least + least / 10;
+    }
+  }
+  EXPECT_GT(compared, 80);
+  EXPECT_GT(tight, 30);
+}
+
+TEST(Constraints, PinsBansAndBounds) {
+  Constraints c;
+  EXPECT_FALSE(c.add(ConstraintKind::kPin, "tp=4|8"));
+  EXPECT_FALSE(c.add(ConstraintKind::kBan, "zero=3"));
+  EXPECT_FALSE(c.add(ConstraintKind::kMax, "pp=4"));
+  EXPECT_FALSE(c.add(ConstraintKind::kMin, "micro_batch=2"));
+  EXPECT_TRUE(c.allows("tp", int64_t{8}));
+  EXPECT_FALSE(c.allows("tp", int64_t{2}));
+  EXPECT_FALSE(c.allows("zero", int64_t{3}));
+  EXPECT_TRUE(c.allows("zero", int64_t{2}));
+  EXPECT_FALSE(c.allows("pp", int64_t{8}));
+  EXPECT_FALSE(c.allows("micro_batch", int64_t{1}));
+  EXPECT_TRUE(c.allows("dp", int64_t{1000}));
+  EXPECT_TRUE(c.add(ConstraintKind::kPin, "tp=4").has_value());
+  EXPECT_TRUE(c.add(ConstraintKind::kMax, "schedule=1f1b").has_value());
+  EXPECT_TRUE(c.add(ConstraintKind::kBan, "recompute=some").has_value());
+}
+
+// The slowest chunk is as fast as any contiguous split of small models allows.
+TEST(ChunkLayers, SlowestChunkIsMinimal) {
+  std::mt19937 random(3);
+  ModelSpec model = shipped_model("tiny-gpt");
+  for (int round = 0; round < 200; ++round) {
+    const int64_t layers = 2 + static_cast<int64_t>(random() % 7),
+                  chunks = 2 + static_cast<int64_t>(random() % 3);
+    const size_t kinds = 1 + random() % 2;
+    model.kinds.assign(kinds, model.kinds.front());
+    model.layer_kind.clear();
+    for (int64_t i = 0; i < layers; ++i) {
+      model.layer_kind.push_back(kinds == 2 && i >= layers / 2 ? 1 : 0);
+    }
+    Estimator::PartSeconds parts;
+    for (size_t k = 0; k < kinds; ++k) parts.kinds.push_back(1 + static_cast<double>(random() % 5));
+    parts.embedding = static_cast<double>(random() % 4);
+    parts.head = static_cast<double>(random() % 6);
+    const std::vector<int64_t> share = chunk_layers(model, parts, chunks, false);
+    if (layers < chunks) {
+      EXPECT_TRUE(share.empty());
+      continue;
+    }
+    const auto slowest = [&](const std::vector<int64_t>& split) {
+      double most = 0;
+      int64_t layer = 0;
+      for (int64_t c = 0; c < chunks; ++c) {
+        double time = (c == 0 ? parts.embedding : 0) + (c == chunks - 1 ? parts.head : 0);
+        for (int64_t i = 0; i < split[c]; ++i) time += parts.kinds[model.layer_kind[layer++]];
+        most = std::max(most, time);
+      }
+      return most;
+    };
+    double best = 1e9;
+    std::vector<int64_t> split(chunks, 1);
+    const std::function<void(int64_t, int64_t)> all = [&](int64_t chunk, int64_t left) {
+      if (chunk == chunks - 1) {
+        split[chunk] = left;
+        if (left >= 1) best = std::min(best, slowest(split));
+        return;
+      }
+      for (int64_t n = 1; n <= left - (chunks - chunk - 1); ++n) {
+        split[chunk] = n;
+        all(chunk + 1, left - n);
+      }
+    };
+    all(0, layers);
+    ASSERT_EQ(static_cast<int64_t>(share.size()), chunks);
+    EXPECT_NEAR(slowest(share), best, 1e-6) << layers << " layers on " << chunks;
+  }
+}
+
+}  // namespace
+}  // namespace shardwright

@@ -163,19 +163,7 @@ std::string stage_layers(const Case& c) {
          " layers";
 }
 
-std::string schedule(const Case& c) {
-  if (c.plan.schedule > ScheduleKind::kOneFOneB) {
-    return schedule_problem(schedule_shape(c.plan));
-  }
-  if (c.plan.virtual_stages > 1) {
-    if (c.plan.pp == 1) return "pp 1 has no virtual stages";
-    if (c.plan.schedule == ScheduleKind::kGPipe) return "gpipe has no virtual stages";
-    return undivided(c.plan.microbatches(), "microbatches", "pp", c.plan.pp);
-  }
-  if (c.plan.pp > 1 || c.plan.schedule == ScheduleKind::kOneFOneB) return "";
-  return std::string("pp 1 has no pipeline: ") + name_of(c.plan.schedule) +
-         " would only hold more microbatches than 1f1b";
-}
+std::string schedule(const Case& c) { return schedule_problem(schedule_shape(c.plan)); }
 
 std::string microbatches(const Case& c) {
   const int64_t slots = c.plan.pp * (c.plan.global_batch / (c.plan.dp * c.plan.micro_batch));
@@ -258,6 +246,7 @@ std::string check_compilable(const Plan& plan) {
   const Plan plain;
   if (!(plan.split == plain.split)) return "cp, ep, etp and sequence_parallel";
   if (plan.virtual_stages != 1) return "virtual_stages";
+  if (plan.schedule > ScheduleKind::kOneFOneB) return name_of(plan.schedule);
   if (plan.zero != 0) return "zero";
   if (plan.mtp_layers != 0) return "mtp_layers";
   if (plan.recompute == Recompute::kSelective || plan.recompute_layers != 0) {

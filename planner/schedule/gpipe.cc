@@ -4,10 +4,10 @@
 
 namespace shardwright {
 
-std::vector<Slot> gpipe_order(int, int, int microbatches) {
+std::vector<Slot> gpipe_order(const ScheduleShape& shape, int) {
   std::vector<Slot> order;
-  for (int m = 0; m < microbatches; ++m) order.push_back({Slot::kForward, m});
-  for (int m = 0; m < microbatches; ++m) order.push_back({Slot::kBackward, m});
+  for (int m = 0; m < shape.microbatches; ++m) order.push_back({Slot::kForward, m});
+  for (int m = 0; m < shape.microbatches; ++m) order.push_back({Slot::kBackward, m});
   return order;
 }
 

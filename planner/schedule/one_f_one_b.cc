@@ -7,16 +7,16 @@
 
 namespace shardwright {
 
-std::vector<Slot> one_f_one_b_order(int stage, int stages, int microbatches) {
-  const int warm_up = std::min(stages - stage - 1, microbatches);
+std::vector<Slot> one_f_one_b_order(const ScheduleShape& shape, int stage) {
+  const int warm_up = std::min(shape.stages - stage - 1, shape.microbatches);
   std::vector<Slot> order;
   int forward = 0, backward = 0;
   while (forward < warm_up) order.push_back({Slot::kForward, forward++});
-  while (forward < microbatches) {
+  while (forward < shape.microbatches) {
     order.push_back({Slot::kForward, forward++});
     order.push_back({Slot::kBackward, backward++});
   }
-  while (backward < microbatches) order.push_back({Slot::kBackward, backward++});
+  while (backward < shape.microbatches) order.push_back({Slot::kBackward, backward++});
   return order;
 }
 

@@ -10,9 +10,14 @@ namespace {
 std::vector<Slot> order_of(const ScheduleShape& shape, int stage) {
   switch (shape.kind) {
     case ScheduleKind::kGPipe:
-      return gpipe_order(stage, shape.stages, shape.microbatches);
+      return gpipe_order(shape, stage);
     case ScheduleKind::kOneFOneB:
-      return one_f_one_b_order(stage, shape.stages, shape.microbatches);
+      return shape.virtual_stages > 1 ? interleaved_order(shape, stage)
+                                      : one_f_one_b_order(shape, stage);
+    case ScheduleKind::kBreadthFirst:
+      return breadth_first_order(shape, stage);
+    case ScheduleKind::kZbH1:
+      return zb_h1_order(shape, stage);
     default:
       SW_CHECK(false, "schedule " << name_of(shape.kind));
   }
@@ -37,21 +42,18 @@ std::vector<std::vector<Slot>> schedule_orders(const ScheduleShape& shape) {
   return orders;
 }
 
-std::string schedule_problem(const ScheduleShape& shape) {
-  if (shape.kind > ScheduleKind::kOneFOneB || shape.virtual_stages > 1) {
-    return std::string(name_of(shape.kind)) + " is not known yet";
-  }
-  return "";
-}
-
 int in_flight(const ScheduleShape& shape, int stage, int chunk) {
-  int held = 0, most = 0;
+  std::vector<int> held(shape.virtual_stages), fullest = held;
+  int all = 0, most = 0;
   for (const Slot& slot : order_of(shape, stage)) {
-    if (slot.chunk != chunk) continue;
-    held += slot.kind == Slot::kForward ? 1 : slot.kind == Slot::kBackwardInput ? 0 : -1;
-    most = std::max(most, held);
+    const int change = slot.kind == Slot::kForward ? 1 : slot.kind == Slot::kBackwardInput ? 0 : -1;
+    held[slot.chunk] += change;
+    all += change;
+    if (all <= most) continue;
+    most = all;
+    fullest = held;
   }
-  return most;
+  return fullest[chunk];
 }
 
 }  // namespace shardwright

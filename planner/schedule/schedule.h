@@ -31,18 +31,21 @@ struct ScheduleShape {
 ScheduleShape schedule_shape(const Plan& plan);
 
 // Of one stage.
-std::vector<Slot> gpipe_order(int stage, int stages, int microbatches);
-std::vector<Slot> one_f_one_b_order(int stage, int stages, int microbatches);
+std::vector<Slot> gpipe_order(const ScheduleShape& shape, int stage);
+std::vector<Slot> one_f_one_b_order(const ScheduleShape& shape, int stage);
+std::vector<Slot> interleaved_order(const ScheduleShape& shape, int stage);
+std::vector<Slot> breadth_first_order(const ScheduleShape& shape, int stage);
+std::vector<Slot> zb_h1_order(const ScheduleShape& shape, int stage);
 
 // The order of computes of every stage. REQUIRES: schedule_problem is "".
 std::vector<std::vector<Slot>> schedule_orders(const ScheduleShape& shape);
 
-// Why the schedule does not exist for these sizes: "1f1b with virtual stages needs microbatches in
-// multiples of pp"; "" when it does.
+// Why the schedule does not exist for these sizes: "6 microbatches are not divisible by pp 4";
+// "" when it does.
 std::string schedule_problem(const ScheduleShape& shape);
 
-// Most microbatches that a chunk of a stage holds between forward and the end of its backward at
-// once, when the stage as a whole holds most.
+// Microbatches that a chunk of a stage holds between forward and the end of its backward when the
+// stage as a whole first holds most.
 int in_flight(const ScheduleShape& shape, int stage, int chunk);
 
 }  // namespace shardwright

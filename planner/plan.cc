@@ -31,13 +31,15 @@ std::string schedule_names() {
   return text;
 }
 
-bool is_v_shaped(ScheduleKind kind) {
+bool is_v_shaped(ScheduleKind kind, int64_t virtual_stages) {
   return kind == ScheduleKind::kZbV || kind == ScheduleKind::kVHalf ||
-         kind == ScheduleKind::kDualPipeV;
+         kind == ScheduleKind::kDualPipeV ||
+         (kind == ScheduleKind::kSynthesised && virtual_stages == 2);
 }
 
 bool splits_backward(ScheduleKind kind) {
-  return is_v_shaped(kind) || kind == ScheduleKind::kZbH1 || kind == ScheduleKind::kZbH2 ||
+  return kind == ScheduleKind::kZbH1 || kind == ScheduleKind::kZbH2 || kind == ScheduleKind::kZbV ||
+         kind == ScheduleKind::kVHalf || kind == ScheduleKind::kDualPipeV ||
          kind == ScheduleKind::kSynthesised;
 }
 
@@ -84,14 +86,21 @@ std::string Plan::label() const {
   return text;
 }
 
+int64_t Placement::stage_of_chunk(int64_t chunk) const {
+  return v_shaped ? std::min(chunk, 2 * pp - 1 - chunk) : chunk % pp;
+}
+
+int64_t Placement::chunk_of_stage(int64_t stage, int64_t k) const {
+  return v_shaped && k == 1 ? 2 * pp - 1 - stage : stage + k * pp;
+}
+
 int64_t stage_of_chunk(const Plan& plan, int64_t chunk) {
-  if (is_v_shaped(plan.schedule)) return std::min(chunk, 2 * plan.pp - 1 - chunk);
-  return chunk % plan.pp;
+  return Placement{is_v_shaped(plan.schedule, plan.virtual_stages), plan.pp}.stage_of_chunk(chunk);
 }
 
 int64_t chunk_of_stage(const Plan& plan, int64_t stage, int64_t k) {
-  if (is_v_shaped(plan.schedule) && k == 1) return 2 * plan.pp - 1 - stage;
-  return stage + k * plan.pp;
+  return Placement{is_v_shaped(plan.schedule, plan.virtual_stages), plan.pp}.chunk_of_stage(stage,
+                                                                                            k);
 }
 
 void set_usual_overlap(const Kernels& kernels, Plan* plan) {

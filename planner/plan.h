@@ -28,9 +28,11 @@ constexpr int kScheduleKinds = 9;
 const char* name_of(ScheduleKind kind);  // "gpipe", "1f1b", "breadth-first", "zb-h1", ...
 bool parse_schedule(const std::string& name, ScheduleKind* out);
 std::string schedule_names();  // all of them, for messages
-// Two chunks a stage, laid down the stages and back up: chunk c on stage min(c, 2 pp - 1 - c).
-bool is_v_shaped(ScheduleKind kind);
-// Backward is two instructions: gradients of inputs, then (later) of weights.
+// Two chunks a stage, laid down the stages and back up: chunk c on stage min(c, 2 pp - 1 - c). The
+// synthesised schedule of two chunks a stage too: every stage then has an early and a late chunk
+// and needs as much memory as the others.
+bool is_v_shaped(ScheduleKind kind, int64_t virtual_stages);
+// Backwards, or some of them, are two instructions: gradients of inputs, then (later) of weights.
 bool splits_backward(ScheduleKind kind);
 
 // Times of one chunk for one microbatch, in units that a schedule only compares.
@@ -96,6 +98,13 @@ struct Plan {
 // The stage of a chunk, and a stage's chunks: its k-th in model order, k < virtual_stages.
 int64_t stage_of_chunk(const Plan& plan, int64_t chunk);
 int64_t chunk_of_stage(const Plan& plan, int64_t stage, int64_t k);
+// The same of a schedule alone.
+struct Placement {
+  bool v_shaped = false;
+  int64_t pp = 1;
+  int64_t stage_of_chunk(int64_t chunk) const;
+  int64_t chunk_of_stage(int64_t stage, int64_t k) const;
+};
 
 // What published frameworks overlap whatever a plan says: plain 1F1B sends and receives between its
 // computes; several chunks a stage and split backwards send beside them. All-to-all of experts as

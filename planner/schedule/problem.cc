@@ -12,19 +12,37 @@ std::string one_f_one_b_problem(const ScheduleShape& shape) {
          std::to_string(shape.stages);
 }
 
+std::string v_problem(const ScheduleShape& shape) {
+  const std::string name = name_of(shape.kind);
+  if (shape.virtual_stages != 2) {
+    return name + " has 2 virtual stages, not " + std::to_string(shape.virtual_stages);
+  }
+  if (shape.kind != ScheduleKind::kDualPipeV || shape.microbatches >= 2 * shape.stages) return "";
+  return std::to_string(shape.microbatches) + " microbatches are fewer than the " +
+         std::to_string(2 * shape.stages) + " that dualpipe-v needs with pp " +
+         std::to_string(shape.stages);
+}
+
 }  // namespace
 
 std::string schedule_problem(const ScheduleShape& shape) {
   const std::string name = name_of(shape.kind);
   if (shape.kind == ScheduleKind::kOneFOneB) return one_f_one_b_problem(shape);
-  if (shape.kind > ScheduleKind::kZbH1) return name + " is not known yet";
   if (shape.stages == 1) {
     return "pp 1 has no pipeline: " + name + " would only hold more microbatches than 1f1b";
   }
-  if (shape.kind == ScheduleKind::kBreadthFirst) {
-    return shape.virtual_stages > 1 ? "" : "breadth-first without virtual stages is gpipe";
+  switch (shape.kind) {
+    case ScheduleKind::kBreadthFirst:
+      return shape.virtual_stages > 1 ? "" : "breadth-first without virtual stages is gpipe";
+    case ScheduleKind::kZbV:
+    case ScheduleKind::kVHalf:
+    case ScheduleKind::kDualPipeV:
+      return v_problem(shape);
+    case ScheduleKind::kSynthesised:
+      return name + " is not known yet";
+    default:
+      return shape.virtual_stages == 1 ? "" : name + " has no virtual stages";
   }
-  return shape.virtual_stages == 1 ? "" : name + " has no virtual stages";
 }
 
 }  // namespace shardwright

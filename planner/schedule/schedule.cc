@@ -18,6 +18,12 @@ std::vector<Slot> order_of(const ScheduleShape& shape, int stage) {
       return breadth_first_order(shape, stage);
     case ScheduleKind::kZbH1:
       return zb_h1_order(shape, stage);
+    case ScheduleKind::kZbH2:
+      return zb_h2_order(shape, stage);
+    case ScheduleKind::kZbV:
+      return zb_v_order(shape, stage);
+    case ScheduleKind::kDualPipeV:
+      return dualpipe_v_order(shape, stage);
     default:
       SW_CHECK(false, "schedule " << name_of(shape.kind));
   }
@@ -37,6 +43,7 @@ ScheduleShape schedule_shape(const Plan& plan) {
 }
 
 std::vector<std::vector<Slot>> schedule_orders(const ScheduleShape& shape) {
+  if (shape.kind == ScheduleKind::kVHalf) return v_half_orders(shape);
   std::vector<std::vector<Slot>> orders;
   for (int stage = 0; stage < shape.stages; ++stage) orders.push_back(order_of(shape, stage));
   return orders;
@@ -45,7 +52,9 @@ std::vector<std::vector<Slot>> schedule_orders(const ScheduleShape& shape) {
 int in_flight(const ScheduleShape& shape, int stage, int chunk) {
   std::vector<int> held(shape.virtual_stages), fullest = held;
   int all = 0, most = 0;
-  for (const Slot& slot : order_of(shape, stage)) {
+  const std::vector<Slot> order =
+      shape.kind == ScheduleKind::kVHalf ? v_half_orders(shape)[stage] : order_of(shape, stage);
+  for (const Slot& slot : order) {
     const int change = slot.kind == Slot::kForward ? 1 : slot.kind == Slot::kBackwardInput ? 0 : -1;
     held[slot.chunk] += change;
     all += change;

@@ -27,15 +27,23 @@ struct ScheduleShape {
   int stages = 1, virtual_stages = 1, microbatches = 1;
   std::vector<ChunkUnits> units;
   int64_t cap = 0;
+
+  int chunks() const { return stages * virtual_stages; }
+  Placement placement() const { return {is_v_shaped(kind, virtual_stages), stages}; }
+  friend bool operator==(const ScheduleShape&, const ScheduleShape&) = default;
 };
 ScheduleShape schedule_shape(const Plan& plan);
 
-// Of one stage.
+// Of one stage, and of all.
 std::vector<Slot> gpipe_order(const ScheduleShape& shape, int stage);
 std::vector<Slot> one_f_one_b_order(const ScheduleShape& shape, int stage);
 std::vector<Slot> interleaved_order(const ScheduleShape& shape, int stage);
 std::vector<Slot> breadth_first_order(const ScheduleShape& shape, int stage);
 std::vector<Slot> zb_h1_order(const ScheduleShape& shape, int stage);
+std::vector<Slot> zb_h2_order(const ScheduleShape& shape, int stage);
+std::vector<Slot> zb_v_order(const ScheduleShape& shape, int stage);
+std::vector<Slot> dualpipe_v_order(const ScheduleShape& shape, int stage);
+std::vector<std::vector<Slot>> v_half_orders(const ScheduleShape& shape);
 
 // The order of computes of every stage. REQUIRES: schedule_problem is "".
 std::vector<std::vector<Slot>> schedule_orders(const ScheduleShape& shape);

@@ -2,21 +2,16 @@
 // GPipe (arXiv 1811.06965) and 1F1B (arXiv 2104.04473): m and min(m, p - r).
 #include "planner/schedule/schedule.h"
 
-#include <gtest/gtest.h>
-
 #include <algorithm>
+
+#include "tests/planner/schedule/support.h"
 
 namespace shardwright {
 namespace {
 
-// "F0 B0": chunk 0 of the stage; "F0'": its chunk 1. I and W: the gradients of inputs and weights.
 std::string text(const ScheduleShape& shape, int stage) {
-  std::string out;
   const auto orders = schedule_orders(shape);
-  for (const Slot& slot : orders[stage]) {
-    out += "FBIW"[slot.kind] + std::to_string(slot.microbatch) + std::string(slot.chunk, '\'');
-  }
-  return out;
+  return text_of(orders[stage]);
 }
 std::string text(ScheduleKind kind, int stage, int stages, int microbatches) {
   return text({kind, stages, 1, microbatches, {}, 0}, stage);

@@ -1,0 +1,137 @@
+#include "planner/schedule/walk.h"
+
+#include <algorithm>
+
+#include "costmodel/check.h"
+
+namespace shardwright {
+namespace {
+
+class Walk {
+ public:
+  Walk(const ScheduleShape& shape, const std::vector<std::vector<Slot>>& orders,
+       const PassTimes& times)
+      : shape_(shape), orders_(orders), placement_(shape.placement()), chunks_(shape.chunks()) {
+    SW_CHECK_EQ(times.chunks.size(), static_cast<size_t>(chunks_), "times of chunks");
+    SW_CHECK(times.message_ns.empty() || times.message_ns.size() + 1 == times.chunks.size(),
+             times.message_ns.size() << " messages between " << chunks_ << " chunks");
+    arrived_.assign(static_cast<size_t>(2 * chunks_) * shape.microbatches, kNever);
+    std::fill_n(arrived_.begin(), shape.microbatches, 0);  // forward of chunk 0
+    lines_.resize(shape.stages);
+    for (int stage = 0; stage < shape.stages; ++stage) {
+      for (int k = 0; k < shape.virtual_stages; ++k) add_passes(times, stage, k);
+    }
+  }
+
+  ScheduleWalk run() {
+    ScheduleWalk out;
+    out.stages.resize(shape_.stages);
+    for (int stage = shape_.stages - 1; stage >= 0; --stage) ready_.push_back(stage);
+    while (!ready_.empty()) {
+      const int stage = ready_.back();
+      ready_.pop_back();
+      advance(stage, &out.stages[stage]);
+    }
+    for (int stage = 0; stage < shape_.stages; ++stage) {
+      out.makespan_ns = std::max(out.makespan_ns, out.stages[stage].last_end_ns);
+      out.stuck += orders_[stage].size() - lines_[stage].next;
+    }
+    return out;
+  }
+
+ private:
+  static constexpr int64_t kNever = -1;
+  // A pass of a chunk. `input` and `output` are rows of arrived_; -1: nothing is needed or sent.
+  struct Pass {
+    int64_t duration_ns = 0, message_ns = 0;
+    int64_t input = -1, output = -1;
+    int receiver = -1;  // the stage that needs the output, if another one
+  };
+  struct Line {
+    size_t next = 0;
+    int64_t waits_for = kNever;  // place in arrived_
+    int held = 0;
+  };
+
+  Pass& pass(int stage, int k, Slot::Kind kind) {
+    return passes_[(static_cast<size_t>(stage) * shape_.virtual_stages + k) * 4 + kind];
+  }
+  // To chunk `to` in direction `backward`.
+  void send_to(const PassTimes& times, int stage, int from, int to, int backward, Pass* pass) {
+    pass->output = 2 * static_cast<int64_t>(to) + backward;
+    const int there = static_cast<int>(placement_.stage_of_chunk(to));
+    if (there == stage) return;
+    pass->receiver = there;
+    if (!times.message_ns.empty()) pass->message_ns = times.message_ns[std::min(from, to)];
+  }
+  void add_passes(const PassTimes& times, int stage, int k) {
+    passes_.resize(static_cast<size_t>(chunks_) * 4);
+    const int chunk = static_cast<int>(placement_.chunk_of_stage(stage, k));
+    const ChunkUnits& ns = times.chunks[chunk];
+    Pass& forward = pass(stage, k, Slot::kForward);
+    forward = {ns.forward, 0, 2 * static_cast<int64_t>(chunk), -1, -1};
+    const bool last = chunk + 1 == chunks_;
+    send_to(times, stage, chunk, last ? chunk : chunk + 1, last ? 1 : 0, &forward);
+    Pass& input = pass(stage, k, Slot::kBackwardInput);
+    input = {ns.backward_input, 0, 2 * static_cast<int64_t>(chunk) + 1, -1, -1};
+    if (chunk > 0) send_to(times, stage, chunk, chunk - 1, 1, &input);
+    Pass& backward = pass(stage, k, Slot::kBackward);
+    backward = input;
+    backward.duration_ns += ns.backward_weight;
+    pass(stage, k, Slot::kBackwardWeight).duration_ns = ns.backward_weight;
+  }
+
+  // Runs a stage until it waits for another one.
+  void advance(int stage, StageWalk* out) {
+    Line& line = lines_[stage];
+    const std::vector<Slot>& order = orders_[stage];
+    int64_t now = out->last_end_ns;
+    for (; line.next < order.size(); ++line.next) {
+      const Slot& slot = order[line.next];
+      const Pass& pass = this->pass(stage, slot.chunk, slot.kind);
+      if (pass.input >= 0) {
+        const int64_t place = pass.input * shape_.microbatches + slot.microbatch;
+        if (arrived_[place] == kNever) {
+          line.waits_for = place;
+          break;
+        }
+        now = std::max(now, arrived_[place]);
+      }
+      if (line.next == 0) out->first_start_ns = now;
+      now += pass.duration_ns;
+      out->busy_ns += pass.duration_ns;
+      count(slot.kind, &line, out);
+      if (pass.output >= 0) send(pass, slot.microbatch, now);
+    }
+    out->last_end_ns = now;
+  }
+  static void count(Slot::Kind kind, Line* line, StageWalk* out) {
+    if (kind == Slot::kForward) out->peak_held = std::max(out->peak_held, ++line->held);
+    if (kind == Slot::kBackward || kind == Slot::kBackwardWeight) --line->held;
+  }
+  void send(const Pass& pass, int microbatch, int64_t now) {
+    const int64_t place = pass.output * shape_.microbatches + microbatch;
+    arrived_[place] = now + pass.message_ns;
+    if (pass.receiver < 0 || lines_[pass.receiver].waits_for != place) return;
+    lines_[pass.receiver].waits_for = kNever;
+    ready_.push_back(pass.receiver);
+  }
+
+  const ScheduleShape& shape_;
+  const std::vector<std::vector<Slot>>& orders_;
+  const Placement placement_;
+  const int chunks_;
+  std::vector<Pass> passes_;      // [stages, virtual_stages, kinds]
+  std::vector<int64_t> arrived_;  // [chunks, forward or backward, microbatches]: its input, in ns
+  std::vector<Line> lines_;
+  std::vector<int> ready_;
+};
+
+}  // namespace
+
+ScheduleWalk walk_schedule(const ScheduleShape& shape, const std::vector<std::vector<Slot>>& orders,
+                           const PassTimes& times) {
+  return Walk(shape, orders, times).run();
+}
+
+}  // namespace shardwright

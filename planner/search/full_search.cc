@@ -432,19 +432,29 @@ Result<SpaceResult> search_space(Software& software, const SpaceRequest& given) 
 RankedPlan evaluate(Software& software, const Plan& plan) {
   RankedPlan out;
   out.plan = plan;
-  const Estimate estimate = software.estimate(plan);
-  out.step_time_s = estimate.step_s;
-  out.step_ns = to_nanoseconds(estimate.step_s);
+  const PlanPrices& prices = software.prices(plan);
+  const StepWalk walk = walk_step(plan, prices);
+  out.step_ns = to_nanoseconds(walk.step_s);
+  out.step_time_s = to_seconds(out.step_ns);
   out.tokens_per_s = static_cast<double>(plan.tokens_per_step()) / std::max(1e-9, out.step_time_s);
-  out.bubble_share = estimate.parts.bubble / std::max(1e-12, estimate.step_s);
-  out.stages = software.stages(plan);
-  for (const StageMemory& stage : out.stages) {
-    out.memory_peak_bytes = std::max(out.memory_peak_bytes, stage.peak());
+  out.bubble_share = walk.bubble_s / std::max(1e-12, walk.step_s);
+  const auto m = static_cast<double>(plan.microbatches());
+  TimeParts& parts = out.parts;
+  parts.stage = walk.slowest_stage;
+  for (int64_t k = 0; k < plan.virtual_stages; ++k) {
+    const EstimateParts& spent = prices.chunks[chunk_of_stage(plan, walk.slowest_stage, k)].spent;
+    parts.compute_s += m * (spent.compute + spent.host);
+    parts.tp_s += m * (spent.tensor + spent.context + spent.experts);
+    parts.dp_s += m * spent.sharding;
   }
-  out.parts.compute_s = estimate.parts.compute + estimate.parts.host;
-  out.parts.tp_s = estimate.parts.tensor;
-  out.parts.dp_s = estimate.parts.gradients + estimate.parts.parameters + estimate.parts.sharding;
-  out.parts.optimizer_s = estimate.parts.optimizer;
+  const StagePrices& stage = prices.stages[walk.slowest_stage];
+  parts.dp_s += stage.reduction + stage.gather;
+  parts.optimizer_s = stage.update + prices.clip;
+  for (double message : prices.messages) parts.pp_s = std::max(parts.pp_s, 2 * m * message);
+  out.stages = software.stages(plan);
+  for (const StageMemory& memory : out.stages) {
+    out.memory_peak_bytes = std::max(out.memory_peak_bytes, memory.peak());
+  }
   return out;
 }
 

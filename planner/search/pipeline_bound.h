@@ -1,16 +1,30 @@
-// A time that no run of a plan's pipeline can beat, from the prices of its chunks.
+// The times of a plan's pipeline: a bound that no run can beat, and the walk through its schedule.
 #pragma once
 
 #include "planner/estimate.h"
 #include "planner/plan.h"
+#include "planner/schedule/walk.h"
 
 namespace shardwright {
 
+// Passes and messages in whole nanoseconds. Messages that do not travel beside compute are part of
+// the passes: every pass then takes the longest message more.
+PassTimes pass_times(const Plan& plan, const PlanPrices& prices);
+
 // A stage works without a pause at best; before its first forward the chunks before its first one
-// have passed one microbatch, and after its last backward they still have theirs. Seconds.
+// have passed one microbatch. After its last backward they still have theirs; of backwards in two
+// parts only the gradients of inputs, beside which the stage may still make those of weights.
 double pipeline_bound_s(const Plan& plan, const PlanPrices& prices);
 
 // The same with what follows: reduction, clipping, update, gathered weights, waiting, fixed cost.
 double step_bound_s(const Plan& plan, const PlanPrices& prices);
+
+// A step, from the walk through its schedule: seconds, and of them those in which a stage stands
+// still within the pipeline, on average.
+struct StepWalk {
+  double step_s = 0, bubble_s = 0;
+  int64_t slowest_stage = 0;  // the busiest
+};
+StepWalk walk_step(const Plan& plan, const PlanPrices& prices);
 
 }  // namespace shardwright

@@ -47,7 +47,8 @@ std::vector<uint32_t> module_sets(const ModelSpec& model, bool moe) {
 }  // namespace
 
 bool takes_virtual_stages(ScheduleKind schedule, int64_t v) {
-  if (is_v_shaped(schedule)) return v == 2;
+  if (schedule == ScheduleKind::kSynthesised) return false;  // made for a plan, not enumerated
+  if (is_v_shaped(schedule, 2)) return v == 2;
   if (schedule == ScheduleKind::kBreadthFirst) return v >= 2;
   return v == 1 || schedule == ScheduleKind::kOneFOneB;
 }

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "costmodel/memory.h"
-#include "planner/schedule/schedule.h"
+#include "planner/schedule/held.h"
 
 namespace shardwright {
 namespace {

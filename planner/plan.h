@@ -31,7 +31,7 @@ std::string schedule_names();  // all of them, for messages
 // Two chunks a stage, laid down the stages and back up: chunk c on stage min(c, 2 pp - 1 - c). The
 // synthesised schedule of two chunks a stage too: every stage then has an early and a late chunk
 // and needs as much memory as the others.
-bool is_v_shaped(ScheduleKind kind, int64_t virtual_stages);
+bool is_v_shaped(ScheduleKind kind, int64_t virtual_stages = 1);
 // Backwards, or some of them, are two instructions: gradients of inputs, then (later) of weights.
 bool splits_backward(ScheduleKind kind);
 

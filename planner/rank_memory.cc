@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "planner/schedule/held.h"
+
 namespace shardwright {
 namespace {
 
@@ -142,6 +144,7 @@ class RankMemoryModel::Table {
 
   void set(const Plan& plan) {
     plan_ = &plan;
+    shape_ = schedule_shape(plan);
     if (!same_layers(plan)) {
       known_ = plan;
       known_.stage_layers.clear();
@@ -258,7 +261,7 @@ class RankMemoryModel::Table {
         activations_.recompute = std::max(activations_.recompute, k.rebuilt - k.kept);
       }
     }
-    const auto held = static_cast<double>(chunk_in_flight(*plan_, stage, v));
+    const int held = schedules_.in_flight(shape_, static_cast<int>(stage), static_cast<int>(v));
     activations_.kept += held * kept * (1 - plan_->activation_offload);
   }
 
@@ -289,6 +292,8 @@ class RankMemoryModel::Table {
   std::vector<KindMemory> kinds_;
   double workspaces_ = 0, head_ = 0, output_ = 0;
   Plan known_;  // whose layers kinds_ are
+  ScheduleMemo schedules_;
+  ScheduleShape shape_;
   bool filled_ = false;
   const Plan* plan_ = nullptr;
   std::vector<int64_t> first_;  // layer of each chunk, and the number of layers
@@ -328,18 +333,6 @@ double RankMemoryModel::fullest_device_bytes(const Plan& plan) {
     most = std::max(most, table_->allocated(stage));
   }
   return table_->device_bytes(most);
-}
-
-int64_t chunk_in_flight(const Plan& plan, int64_t stage, int64_t chunk) {
-  const int64_t v = plan.virtual_stages, pp = plan.pp, microbatches = plan.microbatches();
-  if (plan.schedule == ScheduleKind::kGPipe) return microbatches;
-  if (v == 1) return std::min(microbatches, pp - stage);
-  // Forwards before the first backward (arXiv 2104.04473, interleaved), in rounds of pp
-  // microbatches per chunk.
-  const int64_t forwards = std::min(microbatches * v, 2 * (pp - stage - 1) + (v - 1) * pp + 1);
-  const int64_t round = pp * v;
-  const int64_t rest = forwards % round - chunk * pp;
-  return forwards / round * pp + std::clamp<int64_t>(rest, 0, pp);
 }
 
 RankMemory rank_memory(const MemoryContext& context, const Plan& plan) {

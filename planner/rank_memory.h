@@ -25,10 +25,6 @@ struct RankMemory {
   double device_bytes = 0;        // with driver, kernels and communicators: as the device reports
 };
 
-// Microbatches whose activations chunk `chunk` of `stage` holds at once under (interleaved) 1F1B,
-// at the first backward of the stage.
-int64_t chunk_in_flight(const Plan& plan, int64_t stage, int64_t chunk);
-
 // Memory of any number of plans of one model under one stack. Plans that follow each other and
 // differ only in what does not change a layer (pp, dp, schedule, sharding, ...) cost much less than
 // the first.

@@ -1,7 +1,5 @@
 #include "planner/schedule/schedule.h"
 
-#include <algorithm>
-
 #include "costmodel/check.h"
 
 namespace shardwright {
@@ -47,22 +45,6 @@ std::vector<std::vector<Slot>> schedule_orders(const ScheduleShape& shape) {
   std::vector<std::vector<Slot>> orders;
   for (int stage = 0; stage < shape.stages; ++stage) orders.push_back(order_of(shape, stage));
   return orders;
-}
-
-int in_flight(const ScheduleShape& shape, int stage, int chunk) {
-  std::vector<int> held(shape.virtual_stages), fullest = held;
-  int all = 0, most = 0;
-  const std::vector<Slot> order =
-      shape.kind == ScheduleKind::kVHalf ? v_half_orders(shape)[stage] : order_of(shape, stage);
-  for (const Slot& slot : order) {
-    const int change = slot.kind == Slot::kForward ? 1 : slot.kind == Slot::kBackwardInput ? 0 : -1;
-    held[slot.chunk] += change;
-    all += change;
-    if (all <= most) continue;
-    most = all;
-    fullest = held;
-  }
-  return fullest[chunk];
 }
 
 }  // namespace shardwright

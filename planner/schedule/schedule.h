@@ -52,8 +52,4 @@ std::vector<std::vector<Slot>> schedule_orders(const ScheduleShape& shape);
 // "" when it does.
 std::string schedule_problem(const ScheduleShape& shape);
 
-// Microbatches that a chunk of a stage holds between forward and the end of its backward when the
-// stage as a whole first holds most.
-int in_flight(const ScheduleShape& shape, int stage, int chunk);
-
 }  // namespace shardwright

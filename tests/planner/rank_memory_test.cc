@@ -67,18 +67,6 @@ Plan plan_of(int64_t layers, int64_t dp, int64_t pp, int64_t v) {
   return plan;
 }
 
-// Under interleaving the first stage holds 1 + (pp - 1) / (pp v) times pp microbatches' worth
-// (2205.05198, section 4.2.3).
-TEST(ChunkInFlight, OfOneFOneBAndInterleaved) {
-  const Plan plain = plan_of(16, 1, 4, 1);
-  EXPECT_EQ(chunk_in_flight(plain, 0, 0), 4);
-  EXPECT_EQ(chunk_in_flight(plain, 3, 0), 1);
-  const Plan interleaved = plan_of(16, 1, 4, 4);
-  int64_t held = 0;
-  for (int64_t c = 0; c < 4; ++c) held += chunk_in_flight(interleaved, 0, c);
-  EXPECT_EQ(held, 4 * 4 + 3);  // in chunks: pp v (1 + (pp - 1) / (pp v))
-}
-
 TEST(RankMemory, ShardsStatesByZeroStage) {
   const ModelSpec model = gpt(2, 512, 8);
   MemoryStack stack = megatron();

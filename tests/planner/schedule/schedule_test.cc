@@ -2,8 +2,6 @@
 // GPipe (arXiv 1811.06965) and 1F1B (arXiv 2104.04473): m and min(m, p - r).
 #include "planner/schedule/schedule.h"
 
-#include <algorithm>
-
 #include "tests/planner/schedule/support.h"
 
 namespace shardwright {
@@ -51,18 +49,6 @@ TEST(Schedule, ZbH1OfThreeStages) {
   EXPECT_EQ(text(ScheduleKind::kZbH1, 0, 3, 4), "F0F1F2I0W0F3I1W1I2W2I3W3");
   EXPECT_EQ(text(ScheduleKind::kZbH1, 1, 3, 4), "F0F1I0F2I1W0F3I2W1I3W2W3");
   EXPECT_EQ(text(ScheduleKind::kZbH1, 2, 3, 4), "F0I0F1I1F2I2W0F3I3W1W2W3");
-}
-
-TEST(Schedule, InFlightIsTheClosedForm) {
-  for (int stages = 1; stages <= 8; ++stages) {
-    for (int m = 1; m <= 12; ++m) {
-      for (int stage = 0; stage < stages; ++stage) {
-        EXPECT_EQ(in_flight({ScheduleKind::kGPipe, stages, 1, m, {}, 0}, stage, 0), m);
-        EXPECT_EQ(in_flight({ScheduleKind::kOneFOneB, stages, 1, m, {}, 0}, stage, 0),
-                  std::min(m, stages - stage));
-      }
-    }
-  }
 }
 
 }  // namespace

@@ -15,6 +15,7 @@ void add_models(CLI::App& app, Action* action);
 void add_clusters(CLI::App& app, Action* action);
 void add_profile(CLI::App& app, Action* action);
 void add_plan(CLI::App& app, Action* action);
+void add_explain(CLI::App& app, Action* action);
 void add_simulate(CLI::App& app, Action* action);
 void add_run(CLI::App& app, const std::vector<std::string>& command_line, Action* action);
 void add_compare(CLI::App& app, Action* action);

@@ -24,6 +24,7 @@ int run(int argc, char** argv) {
   add_clusters(app, &action);
   add_profile(app, &action);
   add_plan(app, &action);
+  add_explain(app, &action);
   add_simulate(app, &action);
   add_run(app, {argv, argv + argc}, &action);
   add_compare(app, &action);

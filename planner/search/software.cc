@@ -90,6 +90,10 @@ std::vector<StageMemory> Software::stages(const Plan& plan) {
   return out;
 }
 
+RankMemory Software::memory(const Plan& plan, int64_t stage) {
+  return at(plan.tp).memory_model.stage(plan, stage);
+}
+
 Bytes Software::available() const { return cluster_.device_of(0).memory_bytes; }
 
 const ModelSpec& Software::model_for(int64_t tp) { return at(tp).model; }

@@ -35,13 +35,15 @@ class Software {
   // As the device reports it, on the fullest stage.
   double device_bytes(const Plan& plan);
   std::vector<StageMemory> stages(const Plan& plan);
-  Bytes available() const;  // memory of a device
+  RankMemory memory(const Plan& plan, int64_t stage);  // with the moment of the peak and its parts
+  Bytes available() const;                             // memory of a device
 
   // The model as the framework runs it with so many tp ranks: some pad the vocabulary.
   const ModelSpec& model_for(int64_t tp);
   const ModelSpec& model() const { return model_; }
   const ClusterSpec& cluster() const { return cluster_; }
   const Stack& stack() const { return stack_; }
+  const MemoryStack& memory_stack() const { return memory_; }
 
  private:
   struct ForTp;

@@ -1,0 +1,98 @@
+#include "tools/explain_command.h"
+
+#include <nlohmann/json.hpp>
+#include <ostream>
+
+#include "planner/plan_json.h"
+#include "tools/exit_codes.h"
+#include "tools/explain_table.h"
+
+namespace shardwright {
+namespace {
+
+constexpr const char* kCommandLine = "command line";
+
+bool has_experts(const ModelSpec& model) { return model.kinds.back().moe.experts > 0; }
+
+std::optional<Error> ask_hardware(const ExplainArguments& arguments, Software& software,
+                                  const SpaceRequest& request, const Plan& plan,
+                                  ExplainReport* report) {
+  if (arguments.sensitivity) {
+    Result<std::vector<Sensitivity>> found = sensitivities(software, request, plan);
+    if (!found) return found.error();
+    report->sensitivities = *std::move(found);
+  }
+  if (!arguments.break_even) return std::nullopt;
+  for (size_t level = 0; level < software.cluster().levels.size(); ++level) {
+    const Result<BreakEven> found = break_even(software, request, plan, level);
+    if (!found) return found.error();
+    report->break_evens.push_back(*found);
+  }
+  return std::nullopt;
+}
+
+Result<ExplainReport> explain_stack(const ExplainArguments& arguments, const LoadedPlan& loaded) {
+  const std::string profiles = default_profiles_dir();
+  const auto software = Software::load(loaded.model, loaded.cluster, loaded.stack, profiles);
+  if (!software) return software.error();
+  const Result<IntervalTable> intervals = load_intervals(profiles);
+  if (!intervals) return intervals.error();
+  const Interval* known = find_interval(*intervals, Knowledge::kKnown, has_experts(loaded.model));
+  const Interval interval = known != nullptr ? *known : Interval{};
+  SpaceRequest request = request_like(loaded.plan);
+  request.top = arguments.top;
+  request.headroom = arguments.headroom;
+  ExplainReport report;
+  Result<Explanation> explanation = explain(**software, request, loaded.plan, interval);
+  if (!explanation) return explanation.error();
+  report.explanation = *std::move(explanation);
+  if (!arguments.why_not.empty()) {
+    Result<WhyNot> answer =
+        why_not(**software, request, arguments.why_not, report.explanation->plan, interval);
+    if (!answer) return answer.error();
+    report.why_not = *std::move(answer);
+  }
+  if (auto error = ask_hardware(arguments, **software, request, loaded.plan, &report)) {
+    return *error;
+  }
+  return report;
+}
+
+Result<ExplainReport> explain_own(const ExplainArguments& arguments, const LoadedPlan& loaded) {
+  if (!arguments.why_not.empty() || arguments.sensitivity || arguments.break_even) {
+    return Error{arguments.plan, "stack", "none",
+                 "a plan for a framework's software (plan --stack NAME) for why-not, sensitivity "
+                 "and break-even"};
+  }
+  ExplainReport report;
+  report.own = evaluate_plan(loaded.model, loaded.cluster, loaded.plan);
+  return report;
+}
+
+}  // namespace
+
+int run_explain(const ExplainArguments& arguments, std::ostream& out, std::ostream& err) {
+  const auto refuse = [&](const Error& error) {
+    err << error.line() << "\n";
+    return kExitBadInput;
+  };
+  if (arguments.headroom < 0 || arguments.headroom >= 1) {
+    return refuse(
+        {kCommandLine, "headroom", std::to_string(arguments.headroom), "from 0 to below 1"});
+  }
+  const auto loaded = load_plan(arguments.plan, default_profiles_dir());
+  if (!loaded) return refuse(loaded.error());
+  const Result<ExplainReport> report =
+      loaded->stack.empty() ? explain_own(arguments, *loaded) : explain_stack(arguments, *loaded);
+  if (!report) return refuse(report.error());
+  if (arguments.json) {
+    out << explain_json(*report, loaded->cluster)
+               .dump(2, ' ', false, Json::error_handler_t::replace)
+        << "\n";
+  } else {
+    out << explain_table(*report, loaded->cluster);
+  }
+  return kExitOk;
+}
+
+}  // namespace shardwright

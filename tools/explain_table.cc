@@ -13,21 +13,23 @@ namespace shardwright {
 namespace {
 
 constexpr size_t kColumns = 100;
+constexpr double kRounding = 2e-9;  // simulated times are whole nanoseconds
 
 std::string signed_seconds(double seconds) {
   return (seconds < 0 ? "-" : "+") + seconds_text(std::abs(seconds));
 }
 
-// At most kColumns wide, broken at spaces; further lines are indented.
+// At most kColumns wide, broken at spaces; further lines are indented. Leading spaces stay.
 void print_wrapped(const std::string& text, const std::string& indent, std::ostream& out) {
   std::istringstream words(text);
-  std::string line;
-  for (std::string word; words >> word;) {
-    if (!line.empty() && line.size() + 1 + word.size() > kColumns) {
+  std::string line(std::min(text.find_first_not_of(' '), text.size()), ' ');
+  bool fresh = true;
+  for (std::string word; words >> word; fresh = false) {
+    if (!fresh && line.size() + 1 + word.size() > kColumns) {
       out << line << "\n";
       line = indent + word;
     } else {
-      line += (line.empty() ? "" : " ") + word;
+      line += (fresh ? "" : " ") + word;
     }
   }
   out << line << "\n";
@@ -41,7 +43,7 @@ void print_part(const std::string& name, double seconds, double all, std::ostrea
 void print_time(const TimeBreakdown& time, std::ostream& out) {
   out << "Time of a step, by what the slowest stage spends it on\n";
   for (const NamedSeconds& part : time.parts) {
-    if (part.seconds != 0) print_part(part.name, part.seconds, time.step_s, out);
+    if (std::abs(part.seconds) > kRounding) print_part(part.name, part.seconds, time.step_s, out);
   }
   print_part("step", time.step_s, time.step_s, out);
   if (time.mfu > 0) out << "  model FLOPs utilisation " << percent_text(time.mfu) << "\n";
@@ -71,7 +73,7 @@ void print_memory(const MemoryBreakdown& memory, std::ostream& out) {
 }
 
 void print_comparison(const Comparison& c, std::ostream& out) {
-  print_wrapped(signed_seconds(c.lost_s) +
+  print_wrapped("  " + signed_seconds(c.lost_s) +
                     (c.tie ? "  tie (+-" + seconds_text(c.spread_s) + ")" : "") + "  " +
                     c.plan.plan.label(),
                 "    ", out);
@@ -84,7 +86,7 @@ void print_comparison(const Comparison& c, std::ostream& out) {
     return std::abs(a.seconds) > std::abs(b.seconds);
   });
   for (size_t i = 0; i < 4 && i < lost.size(); ++i) {
-    if (lost[i].seconds == 0) break;
+    if (std::abs(lost[i].seconds) <= kRounding) break;
     parts += (parts.empty() ? "" : ", ") + std::string(lost[i].name) + " " +
              signed_seconds(lost[i].seconds);
   }
@@ -153,11 +155,11 @@ void print_own(const RankedPlan& plan, std::ostream& out) {
   out << "  " << percent_text(plan.bubble_share) << " of all ranks' time is waiting\n"
       << "\nMemory by stage\n";
   for (size_t stage = 0; stage < plan.stages.size(); ++stage) {
-    out << "  " << stage << (stage == tightest(plan.stages) ? "*" : " ");
+    std::string line = "  " + std::to_string(stage) + (stage == tightest(plan.stages) ? "*" : "");
     for (const NamedBytes& part : parts_of(plan.stages[stage])) {
-      out << "  " << part.name << " " << bytes_text(part.bytes);
+      line += std::string("  ") + part.name + " " + bytes_text(part.bytes);
     }
-    out << "\n";
+    print_wrapped(line, "      ", out);
   }
 }
 

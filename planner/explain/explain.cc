@@ -85,20 +85,29 @@ std::string binding_line(const TimeBreakdown& time, const MemoryBreakdown& memor
 }  // namespace
 
 TimeBreakdown time_breakdown(Software& software, const Plan& plan, double step_s) {
-  const Estimate estimate = software.estimate(plan);
-  const EstimateParts& p = estimate.parts;
+  const EstimateParts p = software.estimate(plan).parts;
+  const PlanPrices& prices = software.prices(plan);
+  const double pace = prices.pace;
   TimeBreakdown out;
   out.step_s = step_s;
-  const double ideal = std::min(ideal_s(software, plan), p.compute);
+  const double compute = pace * p.compute;
+  const double ideal = std::min(ideal_s(software, plan), compute);
   out.mfu = ideal / step_s;
-  const double others = p.compute + p.tensor + p.context + p.experts + p.sharding + p.host +
-                        p.gradients + p.parameters + p.optimizer + p.fixed;
-  out.parts = {{"compute at peak", ideal}, {"compute above peak", p.compute - ideal},
-               {"tensor", p.tensor},       {"context", p.context},
-               {"experts", p.experts},     {"sharding", p.sharding},
-               {"host", p.host},           {"bubble", step_s - others},
-               {"gradients", p.gradients}, {"parameters", p.parameters},
-               {"optimizer", p.optimizer}, {"fixed", p.fixed}};
+  out.parts = {{"compute at peak", ideal},
+               {"compute above peak", compute - ideal},
+               {"tensor", pace * p.tensor},
+               {"context", pace * p.context},
+               {"experts", pace * p.experts},
+               {"sharding", pace * p.sharding},
+               {"host", pace * p.host},
+               {"gradients", pace * p.gradients},
+               {"parameters", pace * p.parameters},
+               {"optimizer", pace * p.optimizer},
+               {"fixed", prices.fixed}};
+  double others = 0;
+  for (const NamedSeconds& part : out.parts) others += part.seconds;
+  // One stage waits for no other: what is left then is rounding to whole nanoseconds.
+  out.parts.push_back({"bubble", step_s - others});
   return out;
 }
 

@@ -19,7 +19,8 @@ struct NamedSeconds {
 // weight and token and the causal half of attention, without recomputation) spread evenly over all
 // devices at their data-sheet peak; "compute above peak" is what the slowest stage computes beyond
 // that: efficiency, recomputation, uneven stages. "bubble" is what no other part accounts for:
-// waiting for other stages. All others are exposed: beside compute they cost nothing.
+// waiting for other stages. All others are exposed: beside compute they cost nothing. Each but
+// "fixed" includes its share of what the stack's pace and the waiting between nodes add.
 struct TimeBreakdown {
   double step_s = 0;
   double mfu = 0;  // compute at peak / step; 0 where the model's work has no formula

@@ -178,6 +178,31 @@ TEST_F(Explain, ScaledClusterDiffersInOneFigure) {
   EXPECT_DOUBLE_EQ(wider.levels[0].bytes_per_s, cluster_.levels[0].bytes_per_s);
 }
 
+// On either side of the bandwidth that bisection found (to 1 %), by planning there anew. The inner
+// level: the factors of the interconnect between nodes are not touched.
+TEST_F(Explain, AnotherPlanTakesOverAtTheBreakEven) {
+  const RankedPlan top = best();
+  const auto found = break_even(*software_, request_, top.plan, 0);
+  ASSERT_TRUE(found.ok()) << found.error().line();
+  const auto overtaken = [&](double factor) {
+    const ClusterSpec cluster = scale(cluster_, {Scaled::kLink, 0}, factor);
+    auto software = Software::load(model_, cluster, "megatron-core-2025", kProfiles);
+    const auto planned = search_space(**software, request_);
+    return planned->plans.front().step_time_s < evaluate(**software, top.plan).step_time_s - 2e-9;
+  };
+  for (double factor : {found->below, found->above}) {
+    if (factor == 0) continue;
+    EXPECT_TRUE(overtaken(factor));
+    EXPECT_FALSE(overtaken(factor < 1 ? factor * 1.011 : factor / 1.011)) << factor;
+  }
+  if (found->below == 0) {
+    EXPECT_FALSE(overtaken(1.0 / 8));
+  }
+  if (found->above == 0) {
+    EXPECT_FALSE(overtaken(8));
+  }
+}
+
 TEST_F(Explain, BetterHardwareIsNeverSlower) {
   const RankedPlan top = best();
   const auto all = sensitivities(*software_, request_, top.plan);

@@ -19,6 +19,8 @@ void add_explain(CLI::App& app, Action* action);
 void add_simulate(CLI::App& app, Action* action);
 void add_run(CLI::App& app, const std::vector<std::string>& command_line, Action* action);
 void add_compare(CLI::App& app, Action* action);
+void add_export(CLI::App& app, Action* action);
+void add_lint(CLI::App& app, Action* action);
 void add_calibrate(CLI::App& app, Action* action);
 void add_validate(CLI::App& app, Action* action);
 

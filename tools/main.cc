@@ -28,6 +28,8 @@ int run(int argc, char** argv) {
   add_simulate(app, &action);
   add_run(app, {argv, argv + argc}, &action);
   add_compare(app, &action);
+  add_export(app, &action);
+  add_lint(app, &action);
   add_calibrate(app, &action);
   add_validate(app, &action);
   try {

@@ -21,13 +21,14 @@ constexpr int64_t kProgressEvery = 256;
 
 // Something that plans can still come from, and the time that none of them can beat.
 struct Item {
-  enum Kind : uint8_t { kLayers, kPipeline, kLeaf, kSimulated };
+  enum Kind : uint8_t { kLayers, kPipeline, kRecompute, kLeaf, kSimulated };
   double key = 0;
   int64_t order = 0;  // of two with the same bound the one found first
   Kind kind = kLayers;
   int mesh = 0, layer = 0, pipeline = 0;
-  int plan = -1;     // index of a leaf, or of a simulated plan
-  Bytes memory = 0;  // of a simulated plan
+  int recompute = 0;  // index into PlanSpace::recomputations()
+  int plan = -1;      // index of a leaf, or of a simulated plan
+  Bytes memory = 0;   // of a simulated plan
   friend bool operator<(const Item& a, const Item& b) {
     if (a.key != b.key) return a.key > b.key;
     // What may turn out to be as fast before what is; then the plan that needs least memory.
@@ -82,6 +83,9 @@ class Search {
           break;
         case Item::kPipeline:
           expand_pipeline(item);
+          break;
+        case Item::kRecompute:
+          expand_recompute(item);
           break;
         case Item::kLeaf:
           simulate_leaf(item);
@@ -184,27 +188,83 @@ class Search {
     return false;
   }
 
-  // --- From a pipeline to its leaves -------------------------------------------------------------
+  // --- From a pipeline to its recomputations -----------------------------------------------------
+  // With the sharding that needs least memory: what does not fit then never fits, and of full
+  // recomputation no fewer layers will do.
   void expand_pipeline(const Item& item) {
     const Mesh& mesh = meshes_[item.mesh];
-    const LayerChoice layer = space_.layers(mesh)[item.layer];
-    const PipelineChoice& pipeline = space_.pipelines(mesh.pp)[item.pipeline];
-    Plan plan = space_.plan_of(mesh, layer, pipeline);
+    Plan plan = plan_of(item);
+    const std::vector<ShardingChoice>& shardings = space_.shardings(mesh.dp * mesh.cp);
+    for (size_t i = 0; i < space_.recomputations().size(); ++i) {
+      const RecomputeChoice& choice = space_.recomputations()[i];
+      const std::vector<int64_t> layers = layers_of(choice, plan);
+      const int64_t leaves = static_cast<int64_t>(layers.size() * shardings.size());
+      auto fewest = static_cast<int64_t>(layers.size());
+      for (const ShardingChoice& sharding : smallest_shardings(shardings)) {
+        PlanSpace::set(choice, 0, &plan);
+        PlanSpace::set(sharding, &plan);
+        fewest = std::min(fewest, first_that_fits(&plan, layers));
+      }
+      if (fewest == static_cast<int64_t>(layers.size())) {
+        result_.stats.pruned_memory += leaves;
+        continue;
+      }
+      PlanSpace::set(choice, layers[fewest], &plan);
+      PlanSpace::set(ShardingChoice(), &plan);
+      const PlanPrices& prices = software_.prices(plan);
+      ++result_.stats.priced;
+      Item next = item;
+      next.kind = Item::kRecompute;
+      next.key = prices.pace * pipeline_bound_s(plan, prices);
+      next.recompute = static_cast<int>(i);
+      push(next, leaves);
+    }
+  }
+
+  Plan plan_of(const Item& item) {
+    const Mesh& mesh = meshes_[item.mesh];
+    Plan plan = space_.plan_of(mesh, space_.layers(mesh)[item.layer],
+                               space_.pipelines(mesh.pp)[item.pipeline]);
     shares_.clear();
     SW_CHECK(place_layers(&plan, 0), "a pipeline in the queue is legal");
+    return plan;
+  }
+  std::vector<int64_t> layers_of(const RecomputeChoice& choice, const Plan& plan) const {
+    if (choice.kind != Recompute::kFull) return {0};
+    return space_.recomputed_layers(plan.pp, plan.virtual_stages);
+  }
+
+  // Of every ZeRO stage the largest groups, with the optimizer on the host where that is allowed:
+  // more replicas and less on the device never need more memory.
+  static std::vector<ShardingChoice> smallest_shardings(const std::vector<ShardingChoice>& all) {
+    std::map<int64_t, ShardingChoice> best;
+    const auto rank = [](const ShardingChoice& c) {
+      const int64_t group =
+          c.shard_group == 0 ? std::numeric_limits<int64_t>::max() : c.shard_group;
+      return std::tuple(group, c.optimizer_offload);
+    };
+    for (const ShardingChoice& choice : all) {
+      const auto [entry, fresh] = best.try_emplace(choice.zero, choice);
+      if (!fresh && rank(choice) > rank(entry->second)) entry->second = choice;
+    }
+    std::vector<ShardingChoice> out;
+    for (const auto& [zero, choice] : best) out.push_back(choice);
+    return out;
+  }
+
+  // --- From a recomputation to its leaves --------------------------------------------------------
+  void expand_recompute(const Item& item) {
+    const Mesh& mesh = meshes_[item.mesh];
+    Plan plan = plan_of(item);
+    const RecomputeChoice& choice = space_.recomputations()[item.recompute];
     const std::vector<ShardingChoice>& shardings = space_.shardings(mesh.dp * mesh.cp);
-    fits_whole_.assign(shardings.size(), false);
-    for (const RecomputeChoice& choice : space_.recomputations()) {
-      leaves_.clear();
-      for (size_t i = 0; i < shardings.size(); ++i) {
-        PlanSpace::set(choice, 0, &plan);
-        PlanSpace::set(shardings[i], &plan);
-        const std::vector<int64_t> layers =
-            choice.kind == Recompute::kFull
-                ? space_.recomputed_layers(mesh.pp, pipeline.virtual_stages)
-                : std::vector<int64_t>{0};
-        consider(item, plan, i, shardings, layers);
-      }
+    const std::vector<int64_t> layers = layers_of(choice, plan);
+    keeps_all_ = space_.recomputations().front().kind == Recompute::kNone;
+    leaves_.clear();
+    for (size_t i = 0; i < shardings.size(); ++i) {
+      PlanSpace::set(choice, 0, &plan);
+      PlanSpace::set(shardings[i], &plan);
+      consider(item, plan, i, shardings, layers);
     }
   }
 
@@ -213,10 +273,9 @@ class Search {
   void consider(const Item& item, Plan& plan, size_t index,
                 const std::vector<ShardingChoice>& shardings, const std::vector<int64_t>& layers) {
     const auto count = static_cast<int64_t>(layers.size());
-    const ShardingChoice& choice = shardings[index];
-    const bool with_more_overlap = index > 0 && same_but_overlap(choice, shardings[index - 1]);
-    if (with_more_overlap) fits_whole_[index] = fits_whole_[index - 1];
-    if (with_more_overlap || (fits_whole_[index] && plan.recompute != Recompute::kNone)) {
+    const bool with_more_overlap =
+        index > 0 && same_but_overlap(shardings[index], shardings[index - 1]);
+    if (with_more_overlap || fits_without_recompute(plan)) {
       result_.stats.pruned_bound += count;
       return;
     }
@@ -224,8 +283,13 @@ class Search {
     result_.stats.pruned_memory += fitting;
     if (fitting == count) return;
     result_.stats.pruned_bound += count - fitting - 1;
-    if (plan.recompute == Recompute::kNone) fits_whole_[index] = true;
     add_leaf(item, plan);
+  }
+  bool fits_without_recompute(const Plan& plan) {
+    if (plan.recompute == Recompute::kNone || !keeps_all_) return false;
+    Plan whole = plan;
+    PlanSpace::set(RecomputeChoice(), 0, &whole);
+    return software_.device_bytes(whole) <= limit_;
   }
   static bool same_but_overlap(const ShardingChoice& a, const ShardingChoice& b) {
     return a.zero == b.zero && a.shard_group == b.shard_group &&
@@ -267,9 +331,11 @@ class Search {
       return;
     }
     plans_.push_back(plan);
-    push({leaf.bound, 0, Item::kLeaf, item.mesh, item.layer, item.pipeline,
-          static_cast<int>(plans_.size()) - 1},
-         1);
+    Item next = item;
+    next.key = leaf.bound;
+    next.kind = Item::kLeaf;
+    next.plan = static_cast<int>(plans_.size()) - 1;
+    push(next, 1);
     leaves_.push_back(std::move(leaf));
   }
 
@@ -390,9 +456,9 @@ class Search {
 
   std::unordered_map<uint64_t, Whole> wholes_;
   std::map<std::pair<int64_t, bool>, std::vector<int64_t>> shares_;
-  std::vector<Leaf> leaves_;      // of the pipeline and recomputation at hand
-  std::vector<char> fits_whole_;  // by sharding: fits without recomputation
-  double bytes_ = 0;              // of the plan that first_that_fits found
+  std::vector<Leaf> leaves_;  // of the pipeline and recomputation at hand
+  bool keeps_all_ = true;     // no recomputation is a choice
+  double bytes_ = 0;          // of the plan that first_that_fits found
   std::optional<Plan> nearest_;
   double nearest_bytes_ = std::numeric_limits<double>::infinity();
   SpaceResult result_;

@@ -61,15 +61,15 @@ int run(const Case& c) {
       static_cast<long long>(s.simulated), usage.ru_maxrss / 1024);
   for (const RankedPlan& plan : result->plans) {
     const Plan& p = plan.plan;
-    std::printf("   %.4f s  %s cp%lld ep%lld etp%lld sp%d v%lld zero%lld/%lld rl%lld mod%u off%g "
-                "%.1f GiB bubble %.3f\n",
-                plan.step_time_s, p.label().c_str(), static_cast<long long>(p.split.cp),
-                static_cast<long long>(p.split.ep), static_cast<long long>(p.split.etp),
-                p.split.sequence_parallel, static_cast<long long>(p.virtual_stages),
-                static_cast<long long>(p.zero), static_cast<long long>(p.shard_group),
-                static_cast<long long>(p.recompute_layers), p.recompute_modules,
-                p.optimizer_offload, static_cast<double>(plan.memory_peak_bytes) / (1 << 30),
-                plan.bubble_share);
+    std::printf(
+        "   %.4f s  %s cp%lld ep%lld etp%lld sp%d v%lld zero%lld/%lld rl%lld mod%u off%g "
+        "%.1f GiB bubble %.3f\n",
+        plan.step_time_s, p.label().c_str(), static_cast<long long>(p.split.cp),
+        static_cast<long long>(p.split.ep), static_cast<long long>(p.split.etp),
+        p.split.sequence_parallel, static_cast<long long>(p.virtual_stages),
+        static_cast<long long>(p.zero), static_cast<long long>(p.shard_group),
+        static_cast<long long>(p.recompute_layers), p.recompute_modules, p.optimizer_offload,
+        static_cast<double>(plan.memory_peak_bytes) / (1 << 30), plan.bubble_share);
   }
   return 0;
 }

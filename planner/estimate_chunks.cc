@@ -12,7 +12,7 @@ namespace {
 // launch-bound runs among the published ones (small models on one node) equally well.
 double smooth_max(double a, double b) {
   if (a < b) std::swap(a, b);
-  if (b < 0.1 * a) return a;
+  if (b <= 0.1 * a) return a;
   const double ratio = b / a, square = ratio * ratio;
   return a * std::sqrt(std::sqrt(1 + square * square));
 }

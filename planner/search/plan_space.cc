@@ -138,11 +138,14 @@ std::vector<PipelineChoice> PlanSpace::make_pipelines(int64_t pp) const {
     consider(ScheduleKind::kOneFOneB, 1);
     return out;
   }
-  const int64_t most = std::max<int64_t>(1, (model_.layers() + 2) / pp);
+  // Chunks of a stage as long as each other where the stages are; V-shaped schedules have two.
+  const int64_t most = ceil_div(model_.layers(), pp);
+  const bool pinned = constraints_.pinned("virtual_stages").has_value();
   for (int kind = 0; kind < kScheduleKinds; ++kind) {
     const auto schedule = static_cast<ScheduleKind>(kind);
     for (int64_t v = 1; v <= most; ++v) {
-      if (takes_virtual_stages(schedule, v)) consider(schedule, v);
+      const bool equal = most % v == 0 || v == 2 || pinned;
+      if (equal && takes_virtual_stages(schedule, v)) consider(schedule, v);
     }
   }
   return out;

@@ -67,5 +67,21 @@ TEST(Estimate, PipelinesAreCloseToSimulation) {
   EXPECT_LT(std::abs(bias / count), 0.015);
 }
 
+// A chunk without layers has no weight gradients to make.
+TEST(Estimate, SplitBackwardOfAnEmptyChunkTakesNoTime) {
+  const ModelSpec model = shipped_model("tiny-gpt");
+  const ClusterSpec cluster = test_cluster(2, 1, true);
+  Plan plan;
+  plan.pp = plan.virtual_stages = 2;
+  plan.schedule = ScheduleKind::kZbV;
+  plan.seq = 64;
+  plan.global_batch = 8;
+  plan.stage_layers = {1, 0, 1, model.layers() - 2};
+  Estimator estimator(model, cluster, Kernels(), neutral_factors());
+  const ChunkPrices& empty = estimator.prices(plan).chunks[1];
+  EXPECT_EQ(empty.backward_weight, 0);
+  EXPECT_EQ(empty.backward_input, 0);
+}
+
 }  // namespace
 }  // namespace shardwright

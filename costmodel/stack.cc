@@ -94,8 +94,8 @@ std::string interconnect_of(const ClusterSpec& cluster) {
   return outer.name + rate;
 }
 
-Factors factors_for(const Stack& stack, const ClusterSpec& cluster) {
-  return stack.factors.resolve(cluster.device_of(0).name, interconnect_of(cluster), stack.name);
+Factors factors_for(const Stack& stack, const ClusterSpec& cluster, int64_t rank) {
+  return stack.factors.resolve(cluster.device_of(rank).name, interconnect_of(cluster), stack.name);
 }
 
 }  // namespace shardwright

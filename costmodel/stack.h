@@ -28,6 +28,6 @@ Result<FactorTable> load_factors(const std::string& profiles_dir);
 // The interconnect that the cluster's factors belong to: the outermost level's name and GB/s of a
 // device, "infiniband-25"; "" on one node.
 std::string interconnect_of(const ClusterSpec& cluster);
-Factors factors_for(const Stack& stack, const ClusterSpec& cluster);
+Factors factors_for(const Stack& stack, const ClusterSpec& cluster, int64_t rank = 0);
 
 }  // namespace shardwright

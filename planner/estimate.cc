@@ -188,8 +188,8 @@ Estimate Estimator::Timer::estimate(const Plan& plan) {
 }
 
 Estimator::Estimator(const ModelSpec& model, const ClusterSpec& cluster, const Kernels& kernels,
-                     const Factors& factors)
-    : timer_(std::make_unique<Timer>(model, cluster, kernels, factors)) {}
+                     const Factors& factors, int64_t rank)
+    : timer_(std::make_unique<Timer>(model, cluster, kernels, factors, rank)) {}
 Estimator::~Estimator() = default;
 Estimate Estimator::estimate(const Plan& plan) { return timer_->estimate(plan); }
 const PlanPrices& Estimator::prices(const Plan& plan) { return timer_->prices(plan); }

@@ -62,12 +62,13 @@ struct PlanPrices {
 };
 
 // Loaded once for a model on a cluster; estimates any number of plans. Not for several threads at
-// once. Prices for the device of rank 0: clusters of several devices need simulate.
+// once. All ranks are taken to have the device of `rank`: clusters of several kinds of devices need
+// an estimator for each (search/software.h).
 class Estimator {
  public:
   // All but `kernels` and `factors` must outlive this.
   Estimator(const ModelSpec& model, const ClusterSpec& cluster, const Kernels& kernels,
-            const Factors& factors);
+            const Factors& factors, int64_t rank = 0);
   ~Estimator();
   // REQUIRES: the plan obeys the rules of legality.h and its precision has a peak.
   Estimate estimate(const Plan& plan);

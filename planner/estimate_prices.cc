@@ -18,12 +18,12 @@ bool makes_weight_gradient(const Step& step) {
 }  // namespace
 
 Estimator::Timer::Timer(const ModelSpec& model, const ClusterSpec& cluster, const Kernels& kernels,
-                        const Factors& factors)
+                        const Factors& factors, int64_t rank)
     : model_(model),
       cluster_(cluster),
       kernels_(kernels),
       factors_(factors),
-      pricer_(cluster, 0, cluster.devices_per_node_of(0)) {
+      pricer_(cluster, rank, cluster.devices_per_node_of(rank)) {
   const size_t kinds = model.kinds.size(), layers = model.layer_kind.size();
   before_.assign(kinds, std::vector<int64_t>(layers + 1, 0));
   example_.assign(kinds, -1);

@@ -41,7 +41,7 @@ class Estimator::Timer {
   };
 
   Timer(const ModelSpec& model, const ClusterSpec& cluster, const Kernels& kernels,
-        const Factors& factors);
+        const Factors& factors, int64_t rank);
 
   void set_factors(const Factors& factors) {
     factors_ = factors;

@@ -173,6 +173,14 @@ double RankMemoryModel::fullest_device_bytes(const Plan& plan) {
   return table_->device_bytes(most);
 }
 
+std::vector<double> RankMemoryModel::device_bytes(const Plan& plan) {
+  std::vector<double> bytes;
+  for (const StageLoad& load : table_->loads(plan)) {
+    bytes.push_back(table_->device_bytes(table_->allocated(plan, load)));
+  }
+  return bytes;
+}
+
 RankMemory rank_memory(const MemoryContext& context, const Plan& plan) {
   return RankMemoryModel(context).fullest(plan);
 }

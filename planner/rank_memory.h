@@ -36,8 +36,9 @@ class RankMemoryModel {
   // REQUIRES: the plan's layers, degrees and batch fit the model (check_plan).
   RankMemory stage(const Plan& plan, int64_t stage);
   RankMemory fullest(const Plan& plan);
-  // device_bytes of the fullest stage, without its parts.
+  // device_bytes of the fullest stage and of every stage, without their parts.
   double fullest_device_bytes(const Plan& plan);
+  std::vector<double> device_bytes(const Plan& plan);
 
  private:
   class Table;

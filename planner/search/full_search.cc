@@ -10,7 +10,6 @@
 #include "costmodel/check.h"
 #include "costmodel/pricer.h"
 #include "planner/schedule/schedule.h"
-#include "planner/search/chunk_layers.h"
 #include "planner/search/pipeline_bound.h"
 #include "planner/search/plan_space.h"
 
@@ -44,11 +43,11 @@ bool better(const RankedPlan& a, const RankedPlan& b) {
 // What a leaf's stages do after the pipeline; the pipelines being the same, a leaf none of whose
 // stages is faster than another's, and that takes as much memory, need not be looked at.
 struct Leaf {
-  double bound = 0, bytes = 0;
+  double bound = 0, memory = 0;
   std::vector<StagePrices> stages;
   double first_forward = 0;  // sharded weights make passes slower
   bool dominated_by(const Leaf& other) const {
-    if (other.bytes > bytes || other.first_forward > first_forward) return false;
+    if (other.memory > memory || other.first_forward > first_forward) return false;
     for (size_t i = 0; i < stages.size(); ++i) {
       const StagePrices &a = stages[i], &b = other.stages[i];
       if (b.reduction > a.reduction || b.gather > a.gather || b.update > a.update) return false;
@@ -65,9 +64,7 @@ class Search {
         request_(request),
         space_(software.model(), request.ranks, base, request.constraints),
         meshes_(space_.meshes()) {
-    limit_ = static_cast<double>(request.memory_limit > 0 ? request.memory_limit
-                                                          : software.available()) *
-             (1 - request.headroom);
+    limit_ = {request.memory_limit, request.headroom};
   }
 
   SpaceResult run() {
@@ -176,14 +173,13 @@ class Search {
       return false;
     }
     software_.set_usual(plan);
-    const int64_t chunks = plan->pp * plan->virtual_stages;
-    const bool several = plan->virtual_stages > 1;
-    const auto [entry, fresh] = shares_.try_emplace({chunks, several});
-    if (fresh) entry->second = chunk_layers(model_, software_.parts(*plan), chunks, several);
+    const auto [entry, fresh] = shares_.try_emplace(
+        {plan->virtual_stages, is_v_shaped(plan->schedule, plan->virtual_stages)});
+    if (fresh) entry->second = software_.share_layers(*plan);
     plan->stage_layers = entry->second;
     if (!plan->stage_layers.empty()) return true;
     count_rule({"layers", std::to_string(model_.layers()) + " layers are fewer than " +
-                              std::to_string(chunks) + " chunks"},
+                              std::to_string(plan->pp * plan->virtual_stages) + " chunks"},
                leaves);
     return false;
   }
@@ -289,7 +285,7 @@ class Search {
     if (plan.recompute == Recompute::kNone || !keeps_all_) return false;
     Plan whole = plan;
     PlanSpace::set(RecomputeChoice(), 0, &whole);
-    return software_.device_bytes(whole) <= limit_;
+    return software_.fullest_share(whole, limit_) <= 1;
   }
   static bool same_but_overlap(const ShardingChoice& a, const ShardingChoice& b) {
     return a.zero == b.zero && a.shard_group == b.shard_group &&
@@ -303,18 +299,17 @@ class Search {
     while (low < high) {
       const int64_t middle = low + (high - low) / 2;
       plan->recompute_layers = layers[middle];
-      const double bytes = software_.device_bytes(*plan);
-      if (bytes <= limit_) {
+      const double share = software_.fullest_share(*plan, limit_);
+      if (share <= 1) {
         high = middle;
-        bytes_ = bytes;
       } else {
         low = middle + 1;
-        remember_nearest(*plan, bytes);
+        remember_nearest(*plan, share);
       }
     }
     if (low < static_cast<int64_t>(layers.size())) {
       plan->recompute_layers = layers[low];
-      bytes_ = software_.device_bytes(*plan);
+      memory_share_ = software_.fullest_share(*plan, limit_);
     }
     return low;
   }
@@ -322,7 +317,8 @@ class Search {
   void add_leaf(const Item& item, const Plan& plan) {
     const PlanPrices& prices = software_.prices(plan);
     ++result_.stats.priced;
-    Leaf leaf{step_bound_s(plan, prices), bytes_, prices.stages, prices.chunks.front().forward};
+    Leaf leaf{step_bound_s(plan, prices), memory_share_, prices.stages,
+              prices.chunks.front().forward};
     const bool useless = leaf.bound > worst_kept_ ||
                          std::any_of(leaves_.begin(), leaves_.end(),
                                      [&](const Leaf& other) { return leaf.dominated_by(other); });
@@ -339,9 +335,9 @@ class Search {
     leaves_.push_back(std::move(leaf));
   }
 
-  void remember_nearest(const Plan& plan, double bytes) {
-    if (bytes >= nearest_bytes_) return;
-    nearest_bytes_ = bytes;
+  void remember_nearest(const Plan& plan, double share) {
+    if (share >= nearest_share_) return;
+    nearest_share_ = share;
     nearest_ = plan;
   }
 
@@ -443,7 +439,7 @@ class Search {
   const SpaceRequest& request_;
   PlanSpace space_;
   std::vector<Mesh> meshes_;
-  double limit_ = 0;  // bytes
+  MemoryLimit limit_;
 
   std::priority_queue<Item> queue_;
   std::vector<Plan> plans_;            // of leaves
@@ -455,12 +451,12 @@ class Search {
   int64_t order_ = 0, popped_ = 0, waiting_ = 0;
 
   std::unordered_map<uint64_t, Whole> wholes_;
-  std::map<std::pair<int64_t, bool>, std::vector<int64_t>> shares_;
+  std::map<std::pair<int64_t, bool>, std::vector<int64_t>> shares_;  // of the layers at hand
   std::vector<Leaf> leaves_;  // of the pipeline and recomputation at hand
   bool keeps_all_ = true;     // no recomputation is a choice
-  double bytes_ = 0;          // of the plan that first_that_fits found
+  double memory_share_ = 0;   // of the plan that first_that_fits found
   std::optional<Plan> nearest_;
-  double nearest_bytes_ = std::numeric_limits<double>::infinity();
+  double nearest_share_ = std::numeric_limits<double>::infinity();
   SpaceResult result_;
 };
 

@@ -1,29 +1,82 @@
 #include "planner/search/software.h"
 
+#include <algorithm>
+#include <limits>
+
+#include "planner/search/chunk_layers.h"
+
 namespace shardwright {
+namespace {
+
+void take_slower(const ChunkPrices& other, ChunkPrices* out) {
+  if (other.forward + other.backward > out->forward + out->backward) out->spent = other.spent;
+  out->forward = std::max(out->forward, other.forward);
+  out->backward = std::max(out->backward, other.backward);
+  out->backward_input = std::max(out->backward_input, other.backward_input);
+  out->backward_weight = std::max(out->backward_weight, other.backward_weight);
+}
+
+void take_slower(const StagePrices& other, StagePrices* out) {
+  out->reduction = std::max(out->reduction, other.reduction);
+  out->gather = std::max(out->gather, other.gather);
+  out->update = std::max(out->update, other.update);
+}
+
+}  // namespace
 
 struct Software::ForTp {
   ForTp(ModelSpec padded, const ClusterSpec& cluster, const Stack& stack, const MemoryStack& memory,
-        const Factors& factors)
-      : model(std::move(padded)),
-        estimator(model, cluster, stack.kernels, factors),
-        memory_model({model, memory, choice(stack.kernels)}) {}
+        const std::vector<Kind>& kinds)
+      : model(std::move(padded)), memory_model({model, memory, choice(stack.kernels)}) {
+    for (const Kind& kind : kinds) {
+      estimators.push_back(
+          std::make_unique<Estimator>(model, cluster, stack.kernels, kind.factors, kind.rank));
+    }
+  }
   static KernelChoice choice(const Kernels& kernels) {
     return {.flash = kernels.flash_attention, .fused_loss = kernels.fused_loss};
   }
   ModelSpec model;
-  Estimator estimator;
+  std::vector<std::unique_ptr<Estimator>> estimators;  // by kind of device
   RankMemoryModel memory_model;
 };
 
 Software::Software(const ModelSpec& model, const ClusterSpec& cluster, Stack stack,
                    MemoryStack memory)
-    : model_(model),
-      cluster_(cluster),
-      stack_(std::move(stack)),
-      memory_(std::move(memory)),
-      factors_(factors_for(stack_, cluster)) {}
+    : model_(model), cluster_(cluster), stack_(std::move(stack)), memory_(std::move(memory)) {
+  find_kinds();
+}
 Software::~Software() = default;
+
+void Software::find_kinds() {
+  std::map<std::string, int> index;
+  int64_t rank = 0;
+  for (const NodeGroup& group : cluster_.groups) {
+    const auto [entry, fresh] = index.try_emplace(group.device, static_cast<int>(kinds_.size()));
+    if (fresh) {
+      kinds_.push_back(
+          {rank, cluster_.device_of(rank).memory_bytes, factors_for(stack_, cluster_, rank)});
+    }
+    kind_of_group_.push_back(entry->second);
+    rank += group.devices_per_node * group.nodes;
+  }
+}
+
+std::vector<int> Software::kinds_of(const Plan& plan, int64_t stage) const {
+  const int64_t block = plan.ranks() / plan.pp;
+  const int64_t first = stage * block, end = first + block;
+  std::vector<int> kinds;
+  int64_t rank = 0;
+  for (size_t i = 0; i < cluster_.groups.size(); ++i) {
+    const int64_t next = rank + cluster_.groups[i].devices_per_node * cluster_.groups[i].nodes;
+    const int kind = kind_of_group_[i];
+    if (first < next && rank < end && std::find(kinds.begin(), kinds.end(), kind) == kinds.end()) {
+      kinds.push_back(kind);
+    }
+    rank = next;
+  }
+  return kinds;
+}
 
 Result<std::unique_ptr<Software>> Software::load(const ModelSpec& model, const ClusterSpec& cluster,
                                                  const std::string& stack,
@@ -41,18 +94,76 @@ Software::ForTp& Software::at(int64_t tp) {
   if (entry == nullptr) {
     ModelSpec model = model_;
     if (stack_.kernels.padded_vocabulary) model.vocab = round_up(model.vocab, 128 * tp);
-    entry = std::make_unique<ForTp>(std::move(model), cluster_, stack_, memory_, factors_);
+    entry = std::make_unique<ForTp>(std::move(model), cluster_, stack_, memory_, kinds_);
   }
   return *entry;
 }
 
 void Software::set_usual(Plan* plan) const { set_usual_overlap(stack_.kernels, plan); }
 
-const PlanPrices& Software::prices(const Plan& plan) { return at(plan.tp).estimator.prices(plan); }
-const Estimator::PartSeconds& Software::parts(const Plan& plan) {
-  return at(plan.tp).estimator.parts(plan);
+const PlanPrices& Software::prices(const Plan& plan) {
+  if (kinds_.size() > 1) return mixed_prices(plan);
+  return at(plan.tp).estimators.front()->prices(plan);
 }
-Estimate Software::estimate(const Plan& plan) { return at(plan.tp).estimator.estimate(plan); }
+
+const PlanPrices& Software::mixed_prices(const Plan& plan) {
+  mixed_ = {};
+  mixed_.chunks.resize(plan.pp * plan.virtual_stages);
+  mixed_.stages.resize(plan.pp);
+  for (size_t kind = 0; kind < kinds_.size(); ++kind) {
+    const PlanPrices* prices = nullptr;
+    for (int64_t stage = 0; stage < plan.pp; ++stage) {
+      const std::vector<int> kinds = kinds_of(plan, stage);
+      if (std::find(kinds.begin(), kinds.end(), static_cast<int>(kind)) == kinds.end()) continue;
+      if (prices == nullptr) prices = &at(plan.tp).estimators[kind]->prices(plan);
+      take_slower(prices->stages[stage], &mixed_.stages[stage]);
+      for (int64_t k = 0; k < plan.virtual_stages; ++k) {
+        const int64_t chunk = chunk_of_stage(plan, stage, k);
+        take_slower(prices->chunks[chunk], &mixed_.chunks[chunk]);
+      }
+    }
+    if (prices == nullptr) continue;
+    mixed_.messages = prices->messages;
+    mixed_.tied = std::max(mixed_.tied, prices->tied);
+    mixed_.clip = std::max(mixed_.clip, prices->clip);
+    mixed_.pace = std::max(mixed_.pace, prices->pace);
+    mixed_.fixed = std::max(mixed_.fixed, prices->fixed);
+  }
+  return mixed_;
+}
+
+const Estimator::PartSeconds& Software::parts(const Plan& plan) {
+  const Estimator::PartSeconds* fastest = nullptr;
+  for (const auto& estimator : at(plan.tp).estimators) {
+    const Estimator::PartSeconds& parts = estimator->parts(plan);
+    if (fastest == nullptr || parts.whole < fastest->whole) fastest = &parts;
+  }
+  return *fastest;
+}
+
+std::vector<int64_t> Software::share_layers(const Plan& plan) {
+  const int64_t chunks = plan.pp * plan.virtual_stages;
+  return chunk_layers(model_, parts(plan), chunks, plan.virtual_stages > 1, chunk_speeds(plan));
+}
+
+// Times of the chunks' devices against those of the fastest kind; empty: there is one kind.
+std::vector<double> Software::chunk_speeds(const Plan& plan) {
+  if (kinds_.size() == 1) return {};
+  const double fastest = parts(plan).whole;
+  std::vector<double> speeds;
+  for (int64_t chunk = 0; chunk < plan.pp * plan.virtual_stages; ++chunk) {
+    double slowest = 0;
+    for (int kind : kinds_of(plan, stage_of_chunk(plan, chunk))) {
+      slowest = std::max(slowest, at(plan.tp).estimators[kind]->parts(plan).whole);
+    }
+    speeds.push_back(slowest / fastest);
+  }
+  return speeds;
+}
+
+Estimate Software::estimate(const Plan& plan) {
+  return at(plan.tp).estimators.front()->estimate(plan);
+}
 
 double Software::device_bytes(const Plan& plan) {
   return at(plan.tp).memory_model.fullest_device_bytes(plan);
@@ -84,7 +195,7 @@ std::vector<StageMemory> Software::stages(const Plan& plan) {
       named += static_cast<double>(bytes);
     }
     entry.scratch = static_cast<Bytes>(memory.device_bytes - named);
-    entry.available = available();
+    entry.available = available_to(plan, stage);
     out.push_back(entry);
   }
   return out;
@@ -94,7 +205,30 @@ RankMemory Software::memory(const Plan& plan, int64_t stage) {
   return at(plan.tp).memory_model.stage(plan, stage);
 }
 
-Bytes Software::available() const { return cluster_.device_of(0).memory_bytes; }
+double Software::fullest_share(const Plan& plan, const MemoryLimit& limit) {
+  const auto usable = [&](Bytes available) {
+    return static_cast<double>(limit.bytes > 0 ? limit.bytes : available) * (1 - limit.headroom);
+  };
+  if (kinds_.size() == 1 || limit.bytes > 0) return device_bytes(plan) / usable(available());
+  double share = 0;
+  const std::vector<double> bytes = at(plan.tp).memory_model.device_bytes(plan);
+  for (int64_t stage = 0; stage < plan.pp; ++stage) {
+    share = std::max(share, bytes[stage] / usable(available_to(plan, stage)));
+  }
+  return share;
+}
+
+Bytes Software::available() const {
+  Bytes least = kinds_.front().memory;
+  for (const Kind& kind : kinds_) least = std::min(least, kind.memory);
+  return least;
+}
+
+Bytes Software::available_to(const Plan& plan, int64_t stage) const {
+  Bytes least = std::numeric_limits<Bytes>::max();
+  for (int kind : kinds_of(plan, stage)) least = std::min(least, kinds_[kind].memory);
+  return least;
+}
 
 const ModelSpec& Software::model_for(int64_t tp) { return at(tp).model; }
 

@@ -14,9 +14,17 @@
 
 namespace shardwright {
 
+// Memory that a device may use: `bytes`, or with 0 all that it has, less a share kept free.
+struct MemoryLimit {
+  Bytes bytes = 0;
+  double headroom = 0;
+};
+
+// Where a cluster has several kinds of devices, a stage is as fast as its slowest and may use as
+// much memory as its smallest.
 class Software {
  public:
-  // model and cluster must outlive this. REQUIRES: the cluster's devices are of one kind.
+  // model and cluster must outlive this.
   Software(const ModelSpec& model, const ClusterSpec& cluster, Stack stack, MemoryStack memory);
   ~Software();
   // A stack by name or file, with its memory stack. Fails as load_stack does.
@@ -29,14 +37,19 @@ class Software {
 
   // Valid until the next call.
   const PlanPrices& prices(const Plan& plan);
+  // On the fastest kind of device.
   const Estimator::PartSeconds& parts(const Plan& plan);
+  // Layers per chunk, so that the slowest chunk is as fast as possible. Empty: too few layers.
+  std::vector<int64_t> share_layers(const Plan& plan);
   Estimate estimate(const Plan& plan);
 
   // As the device reports it, on the fullest stage.
   double device_bytes(const Plan& plan);
   std::vector<StageMemory> stages(const Plan& plan);
   RankMemory memory(const Plan& plan, int64_t stage);  // with the moment of the peak and its parts
-  Bytes available() const;                             // memory of a device
+  // What the fullest stage needs of what its devices may use; up to 1 fits.
+  double fullest_share(const Plan& plan, const MemoryLimit& limit);
+  Bytes available() const;  // memory of a device, the smallest of all kinds
 
   // The model as the framework runs it with so many tp ranks: some pad the vocabulary.
   const ModelSpec& model_for(int64_t tp);
@@ -47,13 +60,26 @@ class Software {
 
  private:
   struct ForTp;
+  struct Kind {
+    int64_t rank = 0;  // one with this device
+    Bytes memory = 0;
+    Factors factors;
+  };
   ForTp& at(int64_t tp);
+  void find_kinds();
+  // Kinds of the devices of a stage's ranks, as indices of kinds_.
+  std::vector<int> kinds_of(const Plan& plan, int64_t stage) const;
+  Bytes available_to(const Plan& plan, int64_t stage) const;
+  const PlanPrices& mixed_prices(const Plan& plan);
+  std::vector<double> chunk_speeds(const Plan& plan);
 
   const ModelSpec& model_;
   const ClusterSpec& cluster_;
   Stack stack_;
   MemoryStack memory_;
-  Factors factors_;
+  std::vector<Kind> kinds_;
+  std::vector<int> kind_of_group_;  // by group of the cluster
+  PlanPrices mixed_;
   std::map<int64_t, std::unique_ptr<ForTp>> for_tp_;
 };
 

@@ -12,6 +12,7 @@
 #include "planner/search/chunk_layers.h"
 #include "planner/search/pipeline_bound.h"
 #include "planner/search/plan_space.h"
+#include "tests/planner/search/mixed_cluster.h"
 #include "tests/planner/support.h"
 
 namespace shardwright {
@@ -70,8 +71,7 @@ class Enumeration {
     if (!schedule_problem(schedule_shape(plan)).empty()) return;
     Plan bare = plan;
     PlanSpace::set(RecomputeChoice(), 0, &bare);
-    plan.stage_layers = chunk_layers(software_.model(), software_.parts(bare),
-                                     plan.pp * plan.virtual_stages, plan.virtual_stages > 1);
+    plan.stage_layers = software_.share_layers(bare);
     if (plan.stage_layers.empty()) return;
     if (software_.device_bytes(plan) > static_cast<double>(request_.memory_limit)) return;
     const PlanPrices prices = software_.prices(plan);
@@ -95,8 +95,8 @@ Case random_case(std::mt19937* random) {
   Case c;
   c.model =
       std::vector<std::string>{"tiny-gpt", "tiny-llama", "small-gpt", "qwen3-30b-a3b"}[pick(4)];
-  c.cluster = std::vector<std::string>{"h100-sxm-80gb:8", "a100-sxm-80gb:4x2", "h100-sxm-80gb:4",
-                                       "b200-sxm:2x3"}[pick(4)];
+  c.cluster = std::vector<std::string>{"h100-sxm-80gb:4", "a100-sxm-80gb:4x2", "b200-sxm:2x3",
+                                       "mixed"}[pick(4)];
   c.stack =
       std::vector<std::string>{"megatron-core-2025", "torchtitan", "deepspeed-zero3"}[pick(3)];
   SpaceRequest& request = c.request;
@@ -131,10 +131,11 @@ bool same_pipeline(const Plan& a, const Plan& b) {
 TEST(FullSearch, EqualsEnumeration) {
   std::mt19937 random(7);
   int compared = 0, tight = 0;
-  for (int round = 0; round < 60; ++round) {
+  for (int round = 0; round < 100; ++round) {
     Case c = random_case(&random);
     const ModelSpec model = shipped_model(c.model.c_str());
-    const ClusterSpec cluster = load_cluster(c.cluster, kProfiles).value();
+    const ClusterSpec cluster = c.cluster == "mixed" ? mixed_cluster(2, kProfiles)
+                                                     : load_cluster(c.cluster, kProfiles).value();
     const auto loaded = Software::load(model, cluster, c.stack, kProfiles);
     ASSERT_TRUE(loaded.ok()) << loaded.error().line();
     Software* const software = loaded->get();

@@ -4,6 +4,7 @@
 
 #include "costmodel/check.h"
 #include "costmodel/units.h"
+#include "planner/schedule/bound.h"
 
 namespace shardwright {
 namespace {
@@ -48,26 +49,7 @@ PassTimes pass_times(const Plan& plan, const PlanPrices& prices) {
 }
 
 double pipeline_bound_s(const Plan& plan, const PlanPrices& prices) {
-  const auto m = static_cast<double>(plan.microbatches());
-  const bool split = splits_backward(plan.schedule);
-  const double serial = serial_message(plan, prices);
-  double longest = 0, fill = 0, drain = 0;
-  for (int64_t stage = 0; stage < plan.pp; ++stage) {
-    double critical = 0, weights = 0;
-    for (int64_t k = 0; k < plan.virtual_stages; ++k) {
-      const ChunkPrices& c = prices.chunks[chunk_of_stage(plan, stage, k)];
-      critical += c.forward + (split ? c.backward_input : c.backward) + 2 * serial;
-      weights += split ? c.backward_weight : 0;
-    }
-    longest = std::max({longest, fill + m * critical + drain, fill + m * (critical + weights)});
-    // The first chunk of a stage is the one at its own place in the model.
-    const ChunkPrices& first = prices.chunks[stage];
-    const double message =
-        plan.overlap.pipeline && stage + 1 < plan.pp ? prices.messages[stage] : 0;
-    fill += first.forward + serial + message;
-    drain += (split ? first.backward_input : first.backward) + serial + message;
-  }
-  return longest;
+  return to_seconds(pipeline_lower_bound_ns(schedule_shape(plan), pass_times(plan, prices)));
 }
 
 double step_bound_s(const Plan& plan, const PlanPrices& prices) {

@@ -11,9 +11,7 @@ namespace shardwright {
 // the passes: every pass then takes the longest message more.
 PassTimes pass_times(const Plan& plan, const PlanPrices& prices);
 
-// A stage works without a pause at best; before its first forward the chunks before its first one
-// have passed one microbatch. After its last backward they still have theirs; of backwards in two
-// parts only the gradients of inputs, beside which the stage may still make those of weights.
+// No walk through the plan's schedule is shorter (schedule/bound.h).
 double pipeline_bound_s(const Plan& plan, const PlanPrices& prices);
 
 // The same with what follows: reduction, clipping, update, gathered weights, waiting, fixed cost.

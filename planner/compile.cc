@@ -13,6 +13,7 @@ ChunkInfo chunk_info(const ModelSpec& model, const Plan& plan, int stage) {
   const ChunkShape shape = chunk_shape(plan, stage);
   const ChunkMemory memory = chunk_memory(model, shape, plan.optimizer);
   ChunkInfo info;
+  info.stage = stage;
   info.first_layer = static_cast<int>(shape.first_layer);
   info.num_layers = static_cast<int>(shape.num_layers);
   info.embedding = shape.embedding;
@@ -63,10 +64,7 @@ class RankEmitter {
     next.lane = options_.overlap ? lane : Lane::kCompute;
     next.chunk = out_.stage;
     next.microbatch = microbatch;
-    std::sort(waits.begin(), waits.end());
-    waits.erase(std::unique(waits.begin(), waits.end()), waits.end());
-    while (!waits.empty() && waits.front() < 0) waits.erase(waits.begin());
-    next.waits = std::move(waits);
+    for (int wait : waits) next.waits.add(wait);
     out_.instructions.push_back(std::move(next));
     return static_cast<int>(out_.instructions.size()) - 1;
   }

@@ -31,7 +31,7 @@ void Interpreter::perform(const Instruction& next, Stamps* stamps) {
       return clip(next, stamps);
     case OpCode::kOptimizerStep:
       return update(next, stamps);
-    case OpCode::kCount:
+    default:
       break;
   }
   SW_CHECK(false, "no routine for " << label_of(next));

@@ -10,10 +10,14 @@ const char* name_of(OpCode op) {
       "load",
       "forward",
       "backward",
+      "backward_input",
+      "backward_weight",
       "send_activation",
       "receive_activation",
       "send_gradient",
       "receive_gradient",
+      "gather_parameters",
+      "scatter_gradients",
       "reduce_gradients",
       "reduce_tied",
       "clip",
@@ -49,7 +53,11 @@ ChunkShape ChunkInfo::shape() const {
   shape.tp = tp;
   shape.micro_batch = micro_batch;
   shape.seq = seq;
+  shape.split = split;
+  shape.mtp_layers = mtp_layers;
   shape.recompute = recompute;
+  shape.recompute_layers = recompute_layers;
+  shape.recompute_modules = recompute_modules;
   shape.type = type;
   return shape;
 }

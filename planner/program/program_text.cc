@@ -1,17 +1,55 @@
 #include "planner/program/program_text.h"
 
 #include <charconv>
+#include <nlohmann/json.hpp>
 #include <sstream>
+#include <type_traits>
+
+#include "costmodel/json.h"
 
 namespace shardwright {
 namespace {
+
+// Calls each(label, field of a, field of b) for what is printed only where it is not the default.
+template <typename Chunk, typename Each>
+void for_each_option(Chunk& a, const ChunkInfo& b, Each&& each) {
+  each("stage", a.stage, b.stage);
+  each("cp", a.split.cp, b.split.cp);
+  each("cp_kind", a.split.cp_kind, b.split.cp_kind);
+  each("ep", a.split.ep, b.split.ep);
+  each("etp", a.split.etp, b.split.etp);
+  each("sequence_parallel", a.split.sequence_parallel, b.split.sequence_parallel);
+  each("recompute_layers", a.recompute_layers, b.recompute_layers);
+  each("recompute_modules", a.recompute_modules, b.recompute_modules);
+  each("mtp_layers", a.mtp_layers, b.mtp_layers);
+  each("split_backward", a.split_backward, b.split_backward);
+  each("operands", a.operands, b.operands);
+  each("operand_grads", a.operand_grads, b.operand_grads);
+  each("gathered", a.gathered, b.gathered);
+}
 
 void print_chunk(std::ostream& out, size_t index, const ChunkInfo& c) {
   out << "chunk " << index << " layers " << c.first_layer << ' ' << c.num_layers << " embedding "
       << c.embedding << " head " << c.head << " recompute " << c.recompute << " tp " << c.tp
       << " micro_batch " << c.micro_batch << " seq " << c.seq << " type " << name_of(c.type)
       << " persistent " << c.persistent << " scratch " << c.scratch << " saved " << c.saved
-      << " message " << c.message << " tokens " << c.tokens << '\n';
+      << " message " << c.message << " tokens " << c.tokens;
+  // The rest only where it is not the default: most programs have none of it.
+  ChunkInfo defaults;
+  defaults.stage = static_cast<int>(index);
+  for_each_option(c, defaults, [&](const char* label, const auto& value, const auto& usual) {
+    if (value != usual) out << ' ' << label << ' ' << static_cast<int64_t>(value);
+  });
+  out << '\n';
+}
+
+void print_state(std::ostream& out, const Program& program) {
+  const StateInfo& s = program.state;
+  if (program.cp != 1) out << " cp " << program.cp;
+  if (s == StateInfo()) return;
+  out << " zero " << s.zero << " shards " << s.shards << ' ' << s.expert_shards << " gradients "
+      << name_of(s.gradient_type) << " moments " << name_of(s.moment_type) << " offload "
+      << Json(s.offload).dump();
 }
 
 // Reads one line word by word and remembers the first thing that was not as expected.
@@ -58,7 +96,31 @@ class Line {
   std::string expected_, found_;
 };
 
-constexpr int64_t kMaxSmall = 1 << 28;
+constexpr int64_t kMaxSmall = 1 << 28, kMaxBytes = int64_t{1} << 60;
+
+DataType parse_type(Line& line) {
+  DataType type = DataType::kFp32;
+  const std::string name = line.word();
+  if (!parse_data_type(name, &type)) line.fail("a data type", name);
+  return type;
+}
+
+void parse_state(Line& line, StateInfo* state) {
+  state->zero = static_cast<int>(line.number(3));
+  state->shards = static_cast<int>(line.labelled("shards", kMaxSmall));
+  state->expert_shards = static_cast<int>(line.number(kMaxSmall));
+  line.literal("gradients");
+  state->gradient_type = parse_type(line);
+  line.literal("moments");
+  state->moment_type = parse_type(line);
+  line.literal("offload");
+  const std::string share = line.word();
+  const auto [end, code] =
+      std::from_chars(share.data(), share.data() + share.size(), state->offload);
+  const bool whole = code == std::errc() && end == share.data() + share.size();
+  if (!whole || !(state->offload >= 0 && state->offload <= 1)) line.fail("0 to 1", share);
+  if (state->shards < 1 || state->expert_shards < 1) line.fail("at least 1 shard", "0");
+}
 
 void parse_header(Line& line, Program* program) {
   line.literal("shardwright.program/1");
@@ -70,6 +132,30 @@ void parse_header(Line& line, Program* program) {
   program->microbatches = static_cast<int>(line.labelled("microbatches", kMaxSmall));
   program->replicas = static_cast<int>(line.labelled("replicas", kMaxSmall));
   program->tied = line.labelled("tied", 1) != 0;
+  std::string label = line.done() ? "" : line.word();
+  if (label == "cp") {
+    program->cp = static_cast<int>(line.number(kMaxSmall));
+    label = line.done() ? "" : line.word();
+  }
+  if (label.empty()) return;
+  if (label != "zero") return line.fail("cp, zero or end of line", label);
+  parse_state(line, &program->state);
+}
+
+void parse_options(Line& line, ChunkInfo* c) {
+  while (line.ok() && !line.done()) {
+    const std::string label = line.word();
+    bool known = false;
+    for_each_option(*c, *c, [&](const char* option, auto& value, const auto&) {
+      if (label != option) return;
+      known = true;
+      using Value = std::decay_t<decltype(value)>;
+      const bool flag = std::is_same_v<Value, bool> || std::is_enum_v<Value>;
+      const bool bytes = std::is_same_v<Value, Bytes>;
+      value = static_cast<Value>(line.number(flag ? 1 : bytes ? kMaxBytes : kMaxSmall));
+    });
+    if (!known) line.fail("an option of a chunk", label);
+  }
 }
 
 void parse_chunk(Line& line, Program* program) {
@@ -86,13 +172,14 @@ void parse_chunk(Line& line, Program* program) {
   c.micro_batch = static_cast<int>(line.labelled("micro_batch", kMaxSmall));
   c.seq = static_cast<int>(line.labelled("seq", kMaxSmall));
   line.literal("type");
-  const std::string type = line.word();
-  if (!parse_data_type(type, &c.type)) line.fail("a data type", type);
+  c.type = parse_type(line);
   c.persistent = line.labelled("persistent");
   c.scratch = line.labelled("scratch");
   c.saved = line.labelled("saved");
   c.message = line.labelled("message");
   c.tokens = line.labelled("tokens");
+  c.stage = static_cast<int>(program->chunks.size());
+  parse_options(line, &c);
   program->chunks.push_back(c);
 }
 
@@ -116,6 +203,7 @@ void parse_rank(Line& line, Program* program) {
   rank.tp = static_cast<int>(line.labelled("tp", kMaxSmall));
   rank.dp = static_cast<int>(line.labelled("dp", kMaxSmall));
   rank.stage = static_cast<int>(line.labelled("stage", kMaxSmall));
+  if (!line.done()) rank.cp = static_cast<int>(line.labelled("cp", kMaxSmall));
   if (!program->ranks.empty() && program->ranks.back().rank >= rank.rank) {
     line.fail("ranks in ascending order", std::to_string(rank.rank));
   }
@@ -158,8 +246,14 @@ void parse_instruction(Line& line, const std::string& index, Program* program) {
   if (line.ok() && !parse_name(word.substr(1), &next.lane)) line.fail("a lane", word);
   if (line.ok() && !line.done()) {
     line.literal("wait");
-    while (line.ok() && !line.done())
-      next.waits.push_back(static_cast<int>(line.number(kMaxSmall)));
+    while (line.ok() && !line.done()) {
+      const int wait = static_cast<int>(line.number(kMaxSmall));
+      if (next.waits.size() == WaitList::kCapacity) {
+        line.fail("at most " + std::to_string(WaitList::kCapacity) + " waits", "more");
+      } else {
+        next.waits.push_back(wait);
+      }
+    }
   }
   list.push_back(std::move(next));
 }
@@ -190,7 +284,9 @@ std::string print_program(const Program& program) {
   out << "shardwright.program/1 messages "
       << (program.messages == MessageMode::kPosted ? "posted" : "rendezvous") << " world "
       << program.world << " microbatches " << program.microbatches << " replicas "
-      << program.replicas << " tied " << program.tied << '\n';
+      << program.replicas << " tied " << program.tied;
+  print_state(out, program);
+  out << '\n';
   for (size_t i = 0; i < program.chunks.size(); ++i) print_chunk(out, i, program.chunks[i]);
   for (size_t i = 0; i < program.groups.size(); ++i) {
     const GroupInfo& g = program.groups[i];
@@ -198,8 +294,10 @@ std::string print_program(const Program& program) {
         << " size " << g.size << '\n';
   }
   for (const RankProgram& rank : program.ranks) {
-    out << "rank " << rank.rank << " tp " << rank.tp << " dp " << rank.dp << " stage " << rank.stage
-        << '\n';
+    out << "rank " << rank.rank << " tp " << rank.tp << " dp " << rank.dp << " stage "
+        << rank.stage;
+    if (rank.cp != 0) out << " cp " << rank.cp;
+    out << '\n';
     for (size_t i = 0; i < rank.instructions.size(); ++i) {
       out << print_instruction(static_cast<int>(i), rank.instructions[i]) << '\n';
     }

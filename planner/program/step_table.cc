@@ -74,7 +74,7 @@ std::vector<Step> StepTable::make(const Instruction& instruction) const {
     case OpCode::kOptimizerStep:
       return {outside(StepOp::kUpdate, update_work(closing)),
               outside(StepOp::kZeroGradients, zero_work(closing))};
-    case OpCode::kCount:
+    default:
       break;
   }
   SW_CHECK(false, "opcode " << static_cast<int>(instruction.op));

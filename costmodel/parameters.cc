@@ -1,5 +1,8 @@
 #include "costmodel/parameters.h"
 
+#include <algorithm>
+#include <map>
+
 #include "costmodel/check.h"
 
 namespace shardwright {
@@ -203,6 +206,60 @@ int64_t local_parameters(const ModelSpec& model, const ChunkShape& chunk) {
   int64_t sum = 0;
   for (const ParameterTensor& tensor : chunk_parameters(model, chunk, 0)) sum += tensor.elements();
   return sum;
+}
+
+namespace {
+
+// Elements of the routed experts of one layer on this rank.
+int64_t expert_elements(const ModelSpec& model, const ChunkShape& chunk, const LayerSpec& layer) {
+  const MoeSpec& moe = layer.moe;
+  const int64_t ffn = moe.ffn_hidden / chunk.split.expert_tp(chunk.tp), h = model.hidden;
+  const int64_t each = 3 * ffn * h + (moe.expert_bias ? 2 * ffn + h : 0);
+  return moe.experts / chunk.split.ep * each;
+}
+
+// What a multi-token-prediction module has beside its layer: two norms and the projection of two
+// streams into one, row-parallel.
+int64_t mtp_elements(const ModelSpec& model, int64_t tp) {
+  return 2 * model.hidden + 2 * model.hidden * model.hidden / tp;
+}
+
+}  // namespace
+
+RankParameters rank_parameters(const ModelSpec& model, const ChunkShape& chunk) {
+  RankParameters out;
+  const auto add = [&](const ChunkShape& part, const LayerSpec* layer) {
+    int64_t dense = 0;
+    for (const ParameterTensor& tensor : chunk_parameters(model, part, 0)) {
+      if (tensor.slot.find(".moe.experts") == std::string::npos) dense += tensor.elements();
+    }
+    const int64_t experts =
+        layer != nullptr && layer->moe.experts > 0 ? expert_elements(model, chunk, *layer) : 0;
+    out.largest = std::max(out.largest, dense + experts);
+    return std::pair{dense, experts};
+  };
+  const auto add_layers = [&](int64_t first, int64_t count) {
+    std::map<int, std::pair<int64_t, int64_t>> kinds;  // layers of one kind are alike
+    for (int64_t i = first; i < first + count; ++i) {
+      ChunkShape part = chunk;
+      part.embedding = part.head = false;
+      part.first_layer = i;
+      part.num_layers = 1;
+      const auto [slot, fresh] = kinds.try_emplace(model.layer_kind.at(i));
+      if (fresh) slot->second = add(part, &model.layer(i));
+      out.dense += slot->second.first;
+      out.experts += slot->second.second;
+    }
+  };
+  add_layers(chunk.first_layer, chunk.num_layers);
+  for (int64_t i = 0; i < chunk.mtp_layers; ++i) {
+    add_layers(model.layers() - 1, 1);
+    out.dense += mtp_elements(model, chunk.tp);
+  }
+  ChunkShape ends = chunk;
+  ends.num_layers = 0;
+  if (chunk.embedding || chunk.head) out.dense += add(ends, nullptr).first;
+  return out;
 }
 
 }  // namespace shardwright

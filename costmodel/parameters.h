@@ -36,6 +36,16 @@ struct ParameterTensor {
 // of a tied model but not its embedding, and so holds a copy of the table.
 std::vector<ParameterTensor> chunk_parameters(const ModelSpec& model, const ChunkShape& chunk,
                                               int64_t tp_index);
+// REQUIRES: no expert parallelism; see rank_parameters.
 int64_t local_parameters(const ModelSpec& model, const ChunkShape& chunk);
+
+// Elements on the first rank of tp, with routed experts as ep and etp split them: these have
+// replicas of their own.
+struct RankParameters {
+  int64_t dense = 0, experts = 0;
+  int64_t largest = 0;  // of a layer, the embedding or the head: what is gathered at once
+  int64_t all() const { return dense + experts; }
+};
+RankParameters rank_parameters(const ModelSpec& model, const ChunkShape& chunk);
 
 }  // namespace shardwright

@@ -103,12 +103,11 @@ struct ChunkInfo {
   uint32_t recompute_modules = 0;
   Bytes persistent = 0;  // for the whole step
   Bytes scratch = 0;     // for the whole step, shared by the chunks of a rank
-  // Per microbatch in flight. saved: until the backward, of a split one until its first part;
-  // operands: from the forward (with full recomputation from the first part) until the second part;
-  // operand_grads: from the first part until the second.
-  Bytes saved = 0, operands = 0, operand_grads = 0;
+  // Per microbatch in flight: `saved` from the forward to the backward. When that is split (Kept in
+  // costmodel/memory.h): `saved` to its first part, `operands` from the forward to its second part,
+  // `deferred` from the first to the second.
+  Bytes saved = 0, operands = 0, deferred = 0;
   Bytes message = 0, tokens = 0;
-  Bytes gathered = 0;  // whole copies of sharded weights, around a pass
   ChunkShape shape() const;
   friend bool operator==(const ChunkInfo&, const ChunkInfo&) = default;
 };

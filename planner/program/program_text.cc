@@ -24,8 +24,7 @@ void for_each_option(Chunk& a, const ChunkInfo& b, Each&& each) {
   each("mtp_layers", a.mtp_layers, b.mtp_layers);
   each("split_backward", a.split_backward, b.split_backward);
   each("operands", a.operands, b.operands);
-  each("operand_grads", a.operand_grads, b.operand_grads);
-  each("gathered", a.gathered, b.gathered);
+  each("deferred", a.deferred, b.deferred);
 }
 
 void print_chunk(std::ostream& out, size_t index, const ChunkInfo& c) {

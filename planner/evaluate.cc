@@ -24,7 +24,7 @@ bool is_symmetric(const ClusterSpec& cluster, const Plan& plan) {
   return std::all_of(cluster.levels.begin(), cluster.levels.end(), [&](const LinkLevel& level) {
     // The last level joins everything, so nothing can lie across it.
     return level.size >= plan.ranks() ||
-           (aligned(plan.tp, level.size) && aligned(plan.tp * plan.dp, level.size));
+           (aligned(plan.tp, level.size) && aligned(plan.ranks() / plan.pp, level.size));
   });
 }
 

@@ -242,20 +242,6 @@ std::vector<std::string> rule_names() {
   return names;
 }
 
-std::string check_compilable(const Plan& plan) {
-  const Plan plain;
-  if (!(plan.split == plain.split)) return "cp, ep, etp and sequence_parallel";
-  if (plan.virtual_stages != 1) return "virtual_stages";
-  if (plan.schedule > ScheduleKind::kOneFOneB) return name_of(plan.schedule);
-  if (plan.zero != 0) return "zero";
-  if (plan.mtp_layers != 0) return "mtp_layers";
-  if (plan.recompute == Recompute::kSelective || plan.recompute_layers != 0) {
-    return "recomputation of parts";
-  }
-  if (plan.optimizer_offload != 0 || plan.activation_offload != 0) return "offload";
-  return "";
-}
-
 std::vector<Rejection> check_degrees(const ModelSpec& model, int64_t num_devices,
                                      const Plan& plan) {
   return check({model, num_devices, plan}, false);

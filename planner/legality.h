@@ -27,9 +27,6 @@ std::vector<Rejection> check_degrees(const ModelSpec& model, int64_t num_devices
 // The whole plan. `num_devices` are the devices that it shall use.
 std::vector<Rejection> check_plan(const ModelSpec& model, int64_t num_devices, const Plan& plan);
 
-// Why compile() cannot make a Program of the plan: choices that are priced only. Empty when it can.
-std::string check_compilable(const Plan& plan);
-
 // The longest pipeline that is planned: stages times microbatches of a step.
 constexpr int64_t kMaxPipelineSlots = int64_t{1} << 18;
 

@@ -68,8 +68,8 @@ struct Plan {
   // [pp * virtual_stages] chunks in model order, sums to the model's layers.
   std::vector<int64_t> stage_layers;
 
-  // What follows is priced and measured against published runs; compile() knows none of it yet
-  // (check_compilable), and plan.json writes only what differs from these defaults.
+  // Of what follows plan.json writes only what differs from these defaults. compile() knows all of
+  // it, the executor some (check_executable).
   Split split;                 // cp, ep, etp, sequence parallel; ranks = dp * cp * tp * pp
   int64_t virtual_stages = 1;  // chunks per stage
   // Of the synthesised schedule: what it was made for, by chunk, and the most chunk-microbatches

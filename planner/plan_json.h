@@ -62,8 +62,6 @@ struct LoadedPlan {
 // Errors: those of the three files, inputs that have changed since (by their digests), and a plan
 // that breaks a rule or needs more devices than there are.
 Result<LoadedPlan> load_plan(const std::string& path, const std::string& profiles_dir);
-// Also plans that are only priced so far, for frameworks that know more than compile() does.
-Result<LoadedPlan> load_priced_plan(const std::string& path, const std::string& profiles_dir);
 
 // Digests of inputs: a model by the bytes of its config.json, a cluster by its figures, wherever it
 // is written. Fails when the model's file cannot be read.

@@ -77,7 +77,7 @@ InputFile describe_cluster(const std::string& source, const ClusterSpec& cluster
   return {source, digest_of(to_json(cluster).dump(-1, ' ', false, Json::error_handler_t::replace))};
 }
 
-Result<LoadedPlan> load_priced_plan(const std::string& path, const std::string& profiles_dir) {
+Result<LoadedPlan> load_plan(const std::string& path, const std::string& profiles_dir) {
   const std::string name = printable(path, 1000);
   Result<std::string> text = read_file(path);
   if (!text.ok()) return text.error();
@@ -92,17 +92,6 @@ Result<LoadedPlan> load_priced_plan(const std::string& path, const std::string& 
   LoadedPlan loaded{*std::move(text),  file->plan,          file->predicted,
                     *std::move(model), *std::move(cluster), file->stack};
   if (auto error = check_devices(name, loaded)) return *error;
-  return loaded;
-}
-
-Result<LoadedPlan> load_plan(const std::string& path, const std::string& profiles_dir) {
-  Result<LoadedPlan> loaded = load_priced_plan(path, profiles_dir);
-  if (!loaded.ok()) return loaded;
-  const std::string unknown = loaded->stack.empty() ? check_compilable(loaded->plan) : "";
-  if (!unknown.empty()) {
-    return Error{printable(path, 1000), "plan", unknown,
-                 "a plan of dp, tp and pp: these are priced only so far"};
-  }
   return loaded;
 }
 

@@ -50,12 +50,49 @@ class ProgramPricer {
     const auto* work = std::get_if<CollectiveWork>(&step.work);
     if (work == nullptr) return pricer.compute_s(step.work);
     if (next.is_message()) return message_s(rank, next, *work);
-    if (work->axis == Axis::kTp) {
-      const int64_t tp = program_.chunks.at(next.chunk).tp;
-      return collective_s(cluster_, *work, {rank.rank - rank.tp, 1, tp});
+    return collective_s(cluster_, *work, placement(rank, next, *work));
+  }
+
+  // The ranks of a collective. Those of a stage are tp fastest, then the replicas (cp, then dp);
+  // for experts the same ranks are etp fastest, then ep, then the replicas of each expert.
+  GroupPlacement placement(const RankProgram& rank, const Instruction& next,
+                           const CollectiveWork& work) const {
+    if (work.axis == Axis::kWorld || work.axis == Axis::kTied) {
+      const GroupInfo& group = program_.groups.at(next.group);
+      return {group.first, group.stride, group.size};
     }
-    const GroupInfo& group = program_.groups.at(next.group);
-    return collective_s(cluster_, *work, {group.first, group.stride, group.size});
+    const ChunkInfo& chunk = program_.chunks.at(next.chunk);
+    const int64_t replicas = int64_t{program_.replicas} * program_.cp, tp = chunk.tp;
+    const int64_t etp = chunk.split.expert_tp(tp), holders = etp * chunk.split.ep;
+    const int64_t base = rank.rank - rank.rank % (tp * replicas), place = rank.rank - base;
+    // Of `size` members `stride` apart, the one group that this rank belongs to.
+    const auto around = [&](int64_t stride, int64_t size) {
+      const int64_t block = stride * size;
+      return GroupPlacement{base + place / block * block + place % stride, stride, size};
+    };
+    switch (work.axis) {
+      case Axis::kTp:
+        return around(1, tp);
+      case Axis::kExpertTp:
+        return around(1, etp);
+      case Axis::kCp:
+        return around(tp, chunk.split.cp);
+      case Axis::kEp:
+        return around(etp, chunk.split.ep);
+      case Axis::kExpertDp:
+        return over_shards(work, holders, std::max<int64_t>(1, tp * replicas / holders),
+                           program_.state.expert_shards, around);
+      default:
+        return over_shards(work, tp, replicas, program_.state.shards, around);
+    }
+  }
+
+  // Sharded states: gathers and scatters are among the shards of one copy, sums among the copies.
+  template <typename Around>
+  static GroupPlacement over_shards(const CollectiveWork& work, int64_t stride, int64_t replicas,
+                                    int64_t shards, const Around& around) {
+    if (work.kind == CollectiveKind::kAllReduce) return around(stride * shards, replicas / shards);
+    return around(stride, shards);
   }
 
   double message_s(const RankProgram& rank, const Instruction& next,

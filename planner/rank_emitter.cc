@@ -174,7 +174,7 @@ void RankEmitter::ended(Own* own, int m) {
 void RankEmitter::reduce(Own* own) {
   const ChunkInfo& chunk = program_.chunks[own->chunk];
   const int zero = program_.state.zero;
-  const int group = zero == 3 ? groups_.copies : groups_.replicas;
+  const int group = zero == 3 && groups_.shards >= 0 ? groups_.copies : groups_.replicas;
   const bool tied_first = zero > 0 && program_.tied && (chunk.embedding || chunk.head);
   if (group < 0 || (tied_first && own->left >= 0)) return;
   Instruction& next =

@@ -114,7 +114,7 @@ int run_export(const ExportArguments& arguments, std::ostream& out, std::ostream
   const Result<ExportTarget> target = target_of(arguments);
   if (!target) return refuse(target.error(), err);
   const std::string profiles = default_profiles_dir();
-  const Result<LoadedPlan> plan = load_priced_plan(arguments.plan, profiles);
+  const Result<LoadedPlan> plan = load_plan(arguments.plan, profiles);
   if (!plan) return refuse(plan.error(), err);
   const Result<Export> exported =
       export_plan(*target, plan->model, plan->cluster, plan->plan, profiles);

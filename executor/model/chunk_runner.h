@@ -10,16 +10,16 @@
 #include "executor/comm/communicator.h"
 #include "executor/model/tensors.h"
 #include "executor/model/weights.h"
+#include "planner/plan.h"
 
 namespace shardwright {
 
 // Where ranks compute.
 enum class RunDevice { kCpu, kCuda };
 
-// Whether the executor can train the model: GPT-2 and Llama kinds. The Error names the field that
-// it cannot.
-std::optional<Error> check_executable(const ModelSpec& model, int64_t seq, DataType type,
-                                      RunDevice device);
+// Whether the executor can train the model under the plan: GPT-2 and Llama kinds, over dp, tp and
+// pp. The Error names the field that it cannot.
+std::optional<Error> check_executable(const ModelSpec& model, const Plan& plan, RunDevice device);
 
 // Everything of one microbatch that a forward or backward touches. Pointers may be null where the
 // chunk's place in the pipeline has no use for them.

@@ -20,7 +20,7 @@ void require_written(const std::optional<Error>& error) {
 Result<SessionReport> run_session(const SessionRequest& request, const char* backend, bool writes,
                                   const RankStarter& start, const StepDone& done) {
   const Plan& plan = request.plan;
-  if (auto error = check_executable(request.model, plan.seq, plan.precision, request.device)) {
+  if (auto error = check_executable(request.model, plan, request.device)) {
     return *error;
   }
   const auto data = TextData::open(request.data, plan.seq, plan.global_batch, request.model.vocab,

@@ -16,6 +16,10 @@ const char* name_of(BufferKind kind) {
       return "input";
     case BufferKind::kSaved:
       return "saved";
+    case BufferKind::kOperands:
+      return "operands";
+    case BufferKind::kDeferred:
+      return "deferred";
     case BufferKind::kOutput:
       return "output";
     case BufferKind::kOutputGrad:
@@ -38,18 +42,91 @@ Bytes bytes_of(const Program& program, const Buffer& buffer) {
       return chunk.tokens;
     case BufferKind::kSaved:
       return chunk.saved;
+    case BufferKind::kOperands:
+      return chunk.operands;
+    case BufferKind::kDeferred:
+      return chunk.deferred;
     default:
       return chunk.message;
   }
 }
 
+namespace {
+
+// What a chunk's passes have in their hands. A neighbouring chunk on the same rank takes over what
+// would else be sent: the output is made as its input, the gradient as that of its output.
+class PassBuffers {
+ public:
+  PassBuffers(const Program& program, const Instruction& instruction)
+      : program_(program),
+        chunk_(program.chunks[instruction.chunk]),
+        index_(instruction.chunk),
+        microbatch_(instruction.microbatch) {}
+
+  void forward(Effects* effects) const {
+    effects->allocates.push_back(own(BufferKind::kSaved));
+    if (chunk_.split_backward) effects->allocates.push_back(own(BufferKind::kOperands));
+    if (!chunk_.head) {
+      effects->allocates.push_back(program_.hands_over(index_)
+                                       ? Buffer{BufferKind::kInput, index_ + 1, microbatch_}
+                                       : own(BufferKind::kOutput));
+    }
+    if (chunk_.embedding || chunk_.head) effects->needs.push_back(own(BufferKind::kTokens));
+    if (!chunk_.embedding) effects->needs.push_back(own(BufferKind::kInput));
+  }
+
+  void backward(Effects* effects) const {
+    make_input_grad(effects);
+    effects->frees.push_back(own(BufferKind::kSaved));
+    if (chunk_.split_backward) effects->frees.push_back(own(BufferKind::kOperands));
+    if (!chunk_.embedding) effects->frees.push_back(own(BufferKind::kInput));
+    if (!chunk_.head) effects->frees.push_back(own(BufferKind::kOutputGrad));
+    if (chunk_.embedding || chunk_.head) effects->frees.push_back(own(BufferKind::kTokens));
+  }
+
+  void backward_input(Effects* effects) const {
+    make_input_grad(effects);
+    effects->allocates.push_back(own(BufferKind::kDeferred));
+    effects->frees.push_back(own(BufferKind::kSaved));
+    if (!chunk_.embedding) effects->frees.push_back(own(BufferKind::kInput));
+    effects->needs.push_back(own(BufferKind::kOperands));
+    if (!chunk_.head) effects->needs.push_back(own(BufferKind::kOutputGrad));
+    // Targets are needed here, tokens by the gradient of the embedding.
+    if (!chunk_.head && !chunk_.embedding) return;
+    (chunk_.embedding ? effects->needs : effects->frees).push_back(own(BufferKind::kTokens));
+  }
+
+  // The gradient of the output is an operand of the last product.
+  void backward_weight(Effects* effects) const {
+    effects->frees.push_back(own(BufferKind::kOperands));
+    effects->frees.push_back(own(BufferKind::kDeferred));
+    if (!chunk_.head) effects->frees.push_back(own(BufferKind::kOutputGrad));
+    if (chunk_.embedding) effects->frees.push_back(own(BufferKind::kTokens));
+  }
+
+ private:
+  Buffer own(BufferKind kind) const { return {kind, index_, microbatch_}; }
+  void make_input_grad(Effects* effects) const {
+    if (chunk_.embedding) return;
+    effects->allocates.push_back(program_.hands_over(index_ - 1)
+                                     ? Buffer{BufferKind::kOutputGrad, index_ - 1, microbatch_}
+                                     : own(BufferKind::kInputGrad));
+  }
+
+  const Program& program_;
+  const ChunkInfo& chunk_;
+  const int index_, microbatch_;
+};
+
+}  // namespace
+
 Effects effects_of(const Program& program, const Instruction& instruction) {
   Effects effects;
   if (instruction.chunk < 0) return effects;
-  const ChunkInfo& chunk = program.chunks.at(instruction.chunk);
   const auto buffer = [&](BufferKind kind) {
     return Buffer{kind, instruction.chunk, instruction.microbatch};
   };
+  const PassBuffers pass(program, instruction);
   switch (instruction.op) {
     case OpCode::kLoad:
       effects.allocates.push_back(buffer(BufferKind::kTokens));
@@ -67,17 +144,16 @@ Effects effects_of(const Program& program, const Instruction& instruction) {
       effects.frees.push_back(buffer(BufferKind::kInputGrad));
       break;
     case OpCode::kForward:
-      effects.allocates.push_back(buffer(BufferKind::kSaved));
-      if (!chunk.head) effects.allocates.push_back(buffer(BufferKind::kOutput));
-      if (chunk.embedding || chunk.head) effects.needs.push_back(buffer(BufferKind::kTokens));
-      if (!chunk.embedding) effects.needs.push_back(buffer(BufferKind::kInput));
+      pass.forward(&effects);
       break;
     case OpCode::kBackward:
-      if (!chunk.embedding) effects.allocates.push_back(buffer(BufferKind::kInputGrad));
-      effects.frees.push_back(buffer(BufferKind::kSaved));
-      if (!chunk.embedding) effects.frees.push_back(buffer(BufferKind::kInput));
-      if (!chunk.head) effects.frees.push_back(buffer(BufferKind::kOutputGrad));
-      if (chunk.embedding || chunk.head) effects.frees.push_back(buffer(BufferKind::kTokens));
+      pass.backward(&effects);
+      break;
+    case OpCode::kBackwardInput:
+      pass.backward_input(&effects);
+      break;
+    case OpCode::kBackwardWeight:
+      pass.backward_weight(&effects);
       break;
     default:
       break;

@@ -14,6 +14,8 @@ enum class BufferKind : uint8_t {
   kTokens,      // tokens and targets
   kInput,       // received activation: the first layer's input, kept for the backward
   kSaved,       // what the chunk's forward keeps
+  kOperands,    // what it keeps for the second part of a backward in two
+  kDeferred,    // what the first part makes for the second
   kOutput,      // the chunk's output until it is sent
   kOutputGrad,  // received gradient of the chunk's output
   kInputGrad,   // gradient of the chunk's input until it is sent
@@ -38,7 +40,7 @@ class BufferList {
   size_t size() const { return size_; }
 
  private:
-  std::array<Buffer, 4> items_;
+  std::array<Buffer, 6> items_;
   size_t size_ = 0;
 };
 

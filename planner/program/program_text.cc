@@ -134,6 +134,7 @@ void parse_header(Line& line, Program* program) {
   std::string label = line.done() ? "" : line.word();
   if (label == "cp") {
     program->cp = static_cast<int>(line.number(kMaxSmall));
+    if (program->cp < 1) line.fail("at least 1", "0");
     label = line.done() ? "" : line.word();
   }
   if (label.empty()) return;
@@ -155,6 +156,7 @@ void parse_options(Line& line, ChunkInfo* c) {
     });
     if (!known) line.fail("an option of a chunk", label);
   }
+  if (c->split.cp < 1 || c->split.ep < 1) line.fail("cp and ep of at least 1", "0");
 }
 
 void parse_chunk(Line& line, Program* program) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <tuple>
 
 #include "planner/program/buffers.h"
 
@@ -73,8 +74,14 @@ class Verifier {
       problem({}, std::to_string(program_.microbatches) + " microbatches in " +
                       std::to_string(instructions) + " instructions");
     }
+    if (program_.cp < 1 || int64_t{program_.cp} * program_.replicas > program_.world) {
+      problem({}, std::to_string(program_.replicas) + " replicas of " +
+                      std::to_string(program_.cp) + " cp ranks are more than " +
+                      std::to_string(program_.world) + " ranks");
+    }
     for (int at = 0; at < ranks(); ++at) {
       const int replica = program_.ranks[at].dp;
+      if (program_.ranks[at].cp >= program_.cp) problem({at, 0}, "rank is beyond its cp ranks");
       if (replica < program_.replicas) continue;
       problem({at, 0}, "rank is of replica " + std::to_string(replica) + " of " +
                            std::to_string(program_.replicas));
@@ -87,7 +94,8 @@ class Verifier {
       problem(ref, "unknown chunk");
     }
     const bool whole_step = clip || next.op == OpCode::kReduceGradients ||
-                            next.op == OpCode::kReduceTied || next.op == OpCode::kOptimizerStep;
+                            next.op == OpCode::kReduceTied || next.op == OpCode::kOptimizerStep ||
+                            next.op == OpCode::kGatherParameters;
     if (next.microbatch >= program_.microbatches || (next.microbatch < 0 && !whole_step)) {
       problem(ref, "unknown microbatch");
     }
@@ -97,12 +105,12 @@ class Verifier {
   // Collectives over tp are steps inside compute instructions: neighbours that compute in
   // different orders would wait for one another for ever.
   void check_tp_order() {
-    std::map<std::pair<int, int>, std::pair<int, std::vector<Instruction>>> leaders;
+    std::map<std::tuple<int, int, int>, std::pair<int, std::vector<Instruction>>> leaders;
     for (int at = 0; at < ranks(); ++at) {
       const RankProgram& rank = program_.ranks[at];
       std::vector<Instruction> computes;
       for (const Instruction& next : rank.instructions) {
-        if (next.op != OpCode::kForward && next.op != OpCode::kBackward) continue;
+        if (!next.is_compute()) continue;
         Instruction bare;
         bare.op = next.op;
         bare.chunk = next.chunk;
@@ -110,7 +118,7 @@ class Verifier {
         computes.push_back(bare);
       }
       const auto [entry, fresh] =
-          leaders.try_emplace({rank.dp, rank.stage}, std::pair{at, computes});
+          leaders.try_emplace({rank.dp, rank.cp, rank.stage}, std::pair{at, computes});
       if (!fresh && entry->second.second != computes) {
         problem({at, 0}, "computes in another order than its tp neighbour rank " +
                              std::to_string(program_.ranks[entry->second.first].rank));
@@ -147,7 +155,8 @@ class Verifier {
   }
 
   void prepare() {
-    const size_t cells = static_cast<size_t>(program_.replicas) * program_.microbatches;
+    const size_t cells =
+        static_cast<size_t>(program_.replicas) * program_.cp * program_.microbatches;
     for (int at = 0; at < ranks(); ++at) {
       live_.push_back(resident_bytes(program_, program_.ranks[at]));
       report_.peak_bytes.push_back(live_.back());
@@ -158,6 +167,7 @@ class Verifier {
         none.own.assign(cells, 0);
         none.embedding = none.head = none.own;
         gradients_[{at, chunk}] = none;
+        if (program_.state.zero == 3) pending_[{at, chunk}] = none;
       }
     }
   }
@@ -171,8 +181,12 @@ class Verifier {
     const Instruction& next = instruction_at(program_, ref);
     const Effects effects = effects_of(program_, next);
     // Before the buffers: a forward that runs twice is the cause, its second buffers are not.
+    const Key key{ref.at, next.chunk};
     if (next.op == OpCode::kForward) count(ref, next, &forwards_);
-    if (next.op == OpCode::kBackward) backward(ref, next);
+    if (next.op == OpCode::kBackward || next.op == OpCode::kBackwardWeight) backward(ref, next);
+    if (next.op == OpCode::kGatherParameters) ++gathers_[key];
+    if (next.is_compute() && next.op != OpCode::kBackwardWeight) use_weights(ref, next);
+    if (next.op == OpCode::kReduceTied && !next.is_collective()) unite_here(ref.at);
     for (const Buffer& buffer : effects.allocates) allocate(ref, buffer);
     for (const Buffer& buffer : effects.needs) {
       if (!buffers_[ref.at].count(buffer)) problem(ref, "needs " + label_of(buffer));
@@ -207,12 +221,33 @@ class Verifier {
   void backward(Ref ref, const Instruction& next) {
     count(ref, next, &backwards_);
     const ChunkInfo& chunk = program_.chunks[next.chunk];
-    Contributions& gradient = gradients_[{ref.at, next.chunk}];
-    const size_t cell =
-        static_cast<size_t>(program_.ranks[ref.at].dp) * program_.microbatches + next.microbatch;
+    const bool scattered = program_.state.zero == 3 && program_.state.shards > 1;
+    Contributions& gradient = (scattered ? pending_ : gradients_)[{ref.at, next.chunk}];
+    const RankProgram& rank = program_.ranks[ref.at];
+    const size_t replica = static_cast<size_t>(rank.dp) * program_.cp + rank.cp;
+    const size_t cell = replica * program_.microbatches + next.microbatch;
     ++gradient.own[cell];
     if (chunk.embedding) ++gradient.embedding[cell];
     if (chunk.head) ++gradient.head[cell];
+  }
+
+  // Zero 3: whole weights are there for one pass after each gather.
+  void use_weights(Ref ref, const Instruction& next) {
+    if (program_.state.zero != 3 || program_.state.shards == 1) return;
+    if (--gathers_[{ref.at, next.chunk}] < 0) problem(ref, "needs gathered parameters");
+  }
+
+  // Both chunks that use a tied table are on one rank.
+  void unite_here(int at) {
+    const int last = static_cast<int>(program_.chunks.size()) - 1;
+    const auto first = gradients_.find({at, 0}), second = gradients_.find({at, last});
+    if (first == gradients_.end() || second == gradients_.end() || last == 0) return;
+    Contributions sum = first->second;
+    sum.unite(second->second, true);
+    for (Contributions* mine : {&first->second, &second->second}) {
+      mine->embedding = sum.embedding;
+      mine->head = sum.head;
+    }
   }
 
   void check_message(Ref ref, const Instruction& next) {
@@ -232,8 +267,23 @@ class Verifier {
         return;
       }
     }
+    if (first.op == OpCode::kScatterGradients) scatter(unit);
     if (first.op == OpCode::kReduceGradients) unite(unit, false);
     if (first.op == OpCode::kReduceTied) unite(unit, true);
+  }
+
+  // What the members have gathered since the last time joins their shards.
+  void scatter(std::span<const Ref> unit) {
+    const int chunk = instruction_at(program_, unit.front()).chunk;
+    Contributions sum = pending_[{unit.front().at, chunk}];
+    for (size_t i = 1; i < unit.size(); ++i) sum.unite(pending_[{unit[i].at, chunk}], false);
+    for (Ref ref : unit) {
+      gradients_[{ref.at, chunk}].unite(sum, false);
+      Contributions& mine = pending_[{ref.at, chunk}];
+      for (auto* counts : {&mine.own, &mine.embedding, &mine.head}) {
+        std::fill(counts->begin(), counts->end(), 0);
+      }
+    }
   }
 
   void unite(std::span<const Ref> unit, bool tied_only) {
@@ -269,7 +319,8 @@ class Verifier {
   void check_once(Ref ref, const std::vector<int>& counts, const std::string& what) {
     for (size_t cell = 0; cell < counts.size(); ++cell) {
       if (counts[cell] == 1) continue;
-      problem(ref, what + " of replica " + std::to_string(cell / program_.microbatches) + " m" +
+      const size_t replica = cell / program_.microbatches / program_.cp;
+      problem(ref, what + " of replica " + std::to_string(replica) + " m" +
                        std::to_string(cell % program_.microbatches) +
                        (counts[cell] == 0 ? " is missing" : " is counted twice"));
       return;
@@ -289,9 +340,14 @@ class Verifier {
       if (!updates_.count(key)) {
         problem({at, last}, name_of_chunk(chunk) + " is never updated");
       }
+      const bool sharded = program_.state.shards > 1 && program_.state.zero < 3;
+      if (sharded && gathers_[key] != 1) {
+        problem({at, last}, name_of_chunk(chunk) + " is gathered " + std::to_string(gathers_[key]) +
+                                " times, not once");
+      }
     }
     for (int chunk = 0; chunk < static_cast<int>(program_.chunks.size()); ++chunk) {
-      const int64_t expected = int64_t{program_.replicas} * program_.chunks[chunk].tp;
+      const int64_t expected = int64_t{program_.replicas} * program_.cp * program_.chunks[chunk].tp;
       if (holders[chunk] != expected) {
         problem({}, name_of_chunk(chunk) + " is held by " + std::to_string(holders[chunk]) +
                         " ranks, not " + std::to_string(expected));
@@ -321,7 +377,9 @@ class Verifier {
   std::vector<std::set<Buffer>> buffers_;
   std::map<std::pair<Key, int>, int> forwards_, backwards_;
   std::map<Key, int> updates_;
+  std::map<Key, int> gathers_;  // zero 3: those whose weights no pass has used
   std::map<Key, Contributions> gradients_;
+  std::map<Key, Contributions> pending_;  // zero 3: of passes, before they are scattered
 };
 
 }  // namespace

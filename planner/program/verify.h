@@ -3,8 +3,8 @@
 // Refused are: deadlock; messages without a partner or with the wrong content; a microbatch that
 // does not pass forward and backward exactly once through every chunk; data used before it is there
 // or after it is gone; buffers left over; gradients of a (replica, microbatch) that enter the
-// optimizer twice or not at all; tensor-parallel neighbours that compute in different orders; more
-// memory than there is.
+// optimizer twice or not at all; sharded weights that are used or left without being gathered;
+// tensor-parallel neighbours that compute in different orders; more memory than there is.
 //
 // Values are followed as (tensor, chunk, contributions): a gradient is the multiset of (replica,
 // microbatch) that flowed into it, and a reduction unites the multisets of its members.

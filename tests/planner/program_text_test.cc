@@ -21,6 +21,18 @@ TEST(ProgramText, ParsesBackWhatItPrints) {
   }
 }
 
+TEST(ProgramText, ParsesBackEveryKindOfPlan) {
+  std::mt19937 random(2);
+  const ModelSpec gpt = shipped_model("tiny-gpt"), llama = shipped_model("tiny-llama");
+  for (int i = 0; i < 60; ++i) {
+    const ModelSpec& model = i % 2 == 0 ? gpt : llama;
+    const Program program = compile(model, random_split(model, &random), {i % 3 == 0, i % 4 == 0});
+    const Result<Program> parsed = parse_program(print_program(program), "program");
+    ASSERT_TRUE(parsed.ok()) << parsed.error().line();
+    EXPECT_TRUE(*parsed == program);
+  }
+}
+
 struct Malformed {
   const char* name;
   const char* from;  // the first occurrence is replaced
@@ -43,6 +55,9 @@ const Malformed kMalformed[] = {
     {"word", "c0 m0", "c0 x0", "c<chunk>"},
     {"lane", "@compute", "@sideways", "a lane"},
     {"no_lane", " @compute", "", "another word"},
+    {"header", "tied 0", "tied 0 one 1", "cp, zero or end of line"},
+    {"option", "tokens 2\n", "tokens 2 colour 3\n", "an option of a chunk"},
+    {"waits", "1 forward c0 m0 @compute", "1 forward c0 m0 @compute wait 0 0 0 0 0 0", "at most 5"},
 };
 class ProgramTextRejects : public testing::TestWithParam<Malformed> {};
 

@@ -83,6 +83,57 @@ INSTANTIATE_TEST_SUITE_P(All, ClosedForm, testing::ValuesIn(pipelines()), [](con
          (c.overlap ? "_overlap" : "");
 });
 
+// Times of one chunk for one microbatch: forward, gradients of inputs, of weights.
+struct Units {
+  Nanoseconds f, b, w;
+};
+Nanoseconds makespan_of(ScheduleKind schedule, int64_t pp, int64_t v, int64_t m, const Units& u) {
+  ModelSpec model = shipped_model("tiny-llama");
+  model.layer_kind.assign(static_cast<size_t>(pp * v), 0);
+  Plan plan = test_plan(model, 1, 1, pp, m, schedule);
+  plan.virtual_stages = v;
+  plan.stage_layers.assign(static_cast<size_t>(pp * v), 1);
+  EXPECT_TRUE(check_plan(model, pp, plan).empty()) << plan.label();
+  const Program program = compile(model, plan, {true, true});
+  ProgramCosts costs;
+  for (const RankProgram& rank : program.ranks) {
+    costs.instruction.emplace_back();
+    for (const Instruction& next : rank.instructions) {
+      const Nanoseconds each = next.op == OpCode::kForward          ? u.f
+                               : next.op == OpCode::kBackward       ? u.b + u.w
+                               : next.op == OpCode::kBackwardInput  ? u.b
+                               : next.op == OpCode::kBackwardWeight ? u.w
+                                                                    : 0;
+      costs.instruction.back().push_back(each);
+    }
+  }
+  return simulate(program, Readiness(program), costs).makespan();
+}
+
+// arXiv 2104.04473: with v chunks a stage the bubble is (p - 1)(f + b + w) of a chunk.
+TEST(Simulate, InterleavedBubbleIsThatOfAChunk) {
+  for (int64_t p : {2, 3, 4}) {
+    for (int64_t v : {2, 4}) {
+      for (int64_t m : {p, 4 * p}) {
+        EXPECT_EQ(makespan_of(ScheduleKind::kOneFOneB, p, v, m, {10, 11, 9}),
+                  (v * m + p - 1) * (10 + 11 + 9))
+            << p << " " << v << " " << m;
+      }
+    }
+  }
+}
+
+// arXiv 2401.10241, table 2: the bubble of ZB-H1 is (p - 1)(F + B - W); that of ZB-V with equal
+// times is nothing but the skew of its first forwards, (p - 1) of a chunk.
+TEST(Simulate, BubblesOfSplitBackwards) {
+  for (int64_t p : {2, 4, 8}) {
+    const int64_t m = 4 * p;
+    EXPECT_EQ(makespan_of(ScheduleKind::kZbH1, p, 1, m, {10, 10, 10}), m * 30 + (p - 1) * 10);
+    EXPECT_EQ(makespan_of(ScheduleKind::kZbH1, p, 1, m, {20, 24, 16}), m * 60 + (p - 1) * 28);
+    EXPECT_EQ(makespan_of(ScheduleKind::kZbV, p, 2, m, {10, 10, 10}), m * 60 + (p - 1) * 10);
+  }
+}
+
 // A message of time c beside compute delays filling and draining of a GPipe pipeline by c per hop.
 TEST(Simulate, MessagesBesideComputeDelayOnlyFillingAndDraining) {
   const ModelSpec model = shipped_model("tiny-llama");

@@ -82,6 +82,49 @@ inline Plan random_plan(const ModelSpec& model, std::mt19937* random) {
   }
 }
 
+// Random in the pipeline too: every schedule, virtual stages, ends without layers.
+inline Plan random_pipeline(const ModelSpec& model, std::mt19937* random) {
+  const auto pick = [&](int64_t low, int64_t high) {
+    return low + static_cast<int64_t>((*random)() % static_cast<uint64_t>(high - low + 1));
+  };
+  for (;;) {
+    Plan plan = test_plan(model, pick(1, 2), pick(1, 2), pick(1, 4), 1);
+    plan.schedule = static_cast<ScheduleKind>(pick(0, kScheduleKinds - 1));
+    plan.virtual_stages = pick(1, 3);
+    plan.micro_batch = pick(1, 2);
+    plan.global_batch = plan.dp * plan.micro_batch * pick(1, 12);
+    plan.recompute = pick(0, 1) == 0 ? Recompute::kNone : Recompute::kFull;
+    const int64_t chunks = plan.pp * plan.virtual_stages;
+    plan.stage_layers.assign(static_cast<size_t>(chunks), 0);
+    for (int64_t i = 0; i < model.layers(); ++i) ++plan.stage_layers[(i + 1) % chunks];
+    if (plan.ranks() <= 8 && check_plan(model, plan.ranks(), plan).empty()) return plan;
+  }
+}
+
+// And in how sequences and states are split over replicas: what is simulated and verified, but not
+// run.
+inline Plan random_split(const ModelSpec& model, std::mt19937* random) {
+  const auto pick = [&](int64_t low, int64_t high) {
+    return low + static_cast<int64_t>((*random)() % static_cast<uint64_t>(high - low + 1));
+  };
+  for (;;) {
+    Plan plan = random_pipeline(model, random);
+    plan.split.cp = pick(1, 2);
+    plan.split.cp_kind = pick(0, 1) == 0 ? CpKind::kRing : CpKind::kAllToAll;
+    plan.split.sequence_parallel = plan.tp > 1 && pick(0, 1) == 0;
+    plan.zero = pick(0, 3);
+    const int64_t replicas = plan.dp * plan.split.cp;
+    plan.shard_group = plan.zero > 0 && pick(0, 1) == 0 ? pick(1, replicas) : 0;
+    plan.recompute = static_cast<Recompute>(pick(0, 2));
+    if (plan.recompute == Recompute::kSelective) plan.recompute_modules = kRecomputeCoreAttention;
+    plan.overlap.gradients = pick(0, 1) == 0;
+    plan.overlap.parameters = pick(0, 1) == 0;
+    plan.overlap.pipeline = pick(0, 1) == 0;
+    plan.optimizer_offload = pick(0, 1) * 0.3;
+    if (plan.ranks() <= 16 && check_plan(model, plan.ranks(), plan).empty()) return plan;
+  }
+}
+
 inline std::string read_text(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
   std::ostringstream text;

@@ -2,6 +2,8 @@
 // kind is refused, with the golden table that marks the place.
 #include "planner/program/verify.h"
 
+#include <set>
+
 #include "planner/program/program_text.h"
 #include "tests/planner/support.h"
 
@@ -27,6 +29,65 @@ TEST(Verify, AcceptsEveryCompiledPlan) {
     ASSERT_TRUE(report.ok()) << plan.label() << "\n" << problem_table(program, report);
     EXPECT_EQ(problem_table(program, report), "ok\n");
   }
+}
+
+TEST(Verify, AcceptsEverySchedule) {
+  std::mt19937 random(5);
+  const ModelSpec gpt = shipped_model("tiny-gpt"), llama = shipped_model("tiny-llama");
+  std::set<ScheduleKind> seen;
+  for (int i = 0; i < 400; ++i) {
+    const ModelSpec& model = i % 2 == 0 ? gpt : llama;
+    const Plan plan = random_pipeline(model, &random);
+    seen.insert(plan.schedule);
+    const Program program = compile(model, plan, {i % 3 != 0, false});
+    const VerifyReport report = verify(program);
+    ASSERT_TRUE(report.ok()) << plan.label() << "\n" << problem_table(program, report);
+  }
+  EXPECT_GE(seen.size(), 8U);
+}
+
+TEST(Verify, AcceptsSplitSequencesAndStates) {
+  std::mt19937 random(6);
+  const ModelSpec gpt = shipped_model("tiny-gpt"), llama = shipped_model("tiny-llama");
+  for (int i = 0; i < 300; ++i) {
+    const ModelSpec& model = i % 2 == 0 ? gpt : llama;
+    const Plan plan = random_split(model, &random);
+    const Program program = compile(model, plan, {i % 3 != 0, false});
+    const VerifyReport report = verify(program);
+    ASSERT_TRUE(report.ok()) << plan.label() << " zero " << plan.zero << "\n"
+                             << problem_table(program, report);
+  }
+}
+
+// What is found when all instructions of one kind are missing from a right program.
+std::string problem_after(const Plan& plan, const ModelSpec& model, OpCode left_out) {
+  Program program = compile(model, plan, {true, false});
+  for (RankProgram& rank : program.ranks) {
+    // Waits keep their meaning: the instruction becomes one that does nothing.
+    for (Instruction& next : rank.instructions) {
+      if (next.op != left_out) continue;
+      next.op = OpCode::kClip;
+      next.group = -1;
+      next.microbatch = -1;
+    }
+  }
+  const VerifyReport report = verify(program);
+  return report.ok() ? "" : report.problems.front().what;
+}
+
+TEST(Verify, RefusesWhatIsLeftOut) {
+  const ModelSpec model = shipped_model("tiny-llama");
+  Plan plan = test_plan(model, 2, 1, 2, 4, ScheduleKind::kZbH1);
+  EXPECT_EQ(problem_after(plan, model, OpCode::kBackwardWeight),
+            "gradient of replica 0 m0 is missing");
+  EXPECT_EQ(problem_after(plan, model, OpCode::kBackwardInput), "needs input_grad c1 m0");
+  plan.zero = 1;
+  EXPECT_EQ(problem_after(plan, model, OpCode::kGatherParameters),
+            "c0 is gathered 0 times, not once");
+  plan.zero = 3;
+  EXPECT_EQ(problem_after(plan, model, OpCode::kGatherParameters), "needs gathered parameters");
+  EXPECT_EQ(problem_after(plan, model, OpCode::kScatterGradients),
+            "gradient of replica 0 m0 is missing");
 }
 
 class RightProgram : public testing::TestWithParam<const char*> {};

@@ -84,21 +84,45 @@ TEST(Interpreter, AProgramForAnotherWorldIsRefused) {
   });
 }
 
+// What is said about the model and the plan; "" when they can be trained.
+std::string refusal(const ModelSpec& model, const Plan& plan) {
+  const auto error = check_executable(model, plan, RunDevice::kCpu);
+  return error ? error->line() : "";
+}
+
 TEST(CheckExecutable, NamesWhatItCannotTrain) {
-  ModelSpec model = small_model("llama", false);
-  EXPECT_FALSE(check_executable(model, kSeq, DataType::kFp32, RunDevice::kCpu));
-  EXPECT_NE(
-      check_executable(model, kSeq, DataType::kBf16, RunDevice::kCpu)->line().find("precision"),
-      std::string::npos);
+  const ModelSpec good = small_model("llama", false);
+  const Plan plan = make_plan(good, 2, 1, 2, 1, 8, kSeq);
+  EXPECT_EQ(refusal(good, plan), "");
+  Plan other = plan;
+  other.precision = DataType::kBf16;
+  EXPECT_NE(refusal(good, other).find("precision"), std::string::npos);
+  ModelSpec model = good;
   model.kinds[0].attention.window = 8;
-  EXPECT_NE(check_executable(model, kSeq, DataType::kFp32, RunDevice::kCpu)
-                ->line()
-                .find("sliding_window"),
-            std::string::npos);
-  model = small_model("llama", false);
+  EXPECT_NE(refusal(model, plan).find("sliding_window"), std::string::npos);
+  model = good;
   model.kinds[0].moe.experts = 4;
-  EXPECT_NE(check_executable(model, kSeq, DataType::kFp32, RunDevice::kCpu)->line().find("experts"),
+  EXPECT_NE(refusal(model, plan).find("experts"), std::string::npos);
+}
+
+TEST(CheckExecutable, NamesTheChoiceThatIsPricedOnly) {
+  const ModelSpec model = small_model("llama", false);
+  const Plan plan = make_plan(model, 2, 1, 2, 1, 8, kSeq);
+  const auto with = [&](auto&& change) {
+    Plan other = plan;
+    change(&other);
+    return refusal(model, other);
+  };
+  EXPECT_EQ(with([](Plan* p) { p->split.cp = 2; }),
+            "plan: cp: found 2, expected 1 (the executor knows dp, tp and pp)");
+  EXPECT_NE(with([](Plan* p) { p->schedule = ScheduleKind::kZbH1; }).find("found zb-h1"),
             std::string::npos);
+  EXPECT_NE(with([](Plan* p) { p->virtual_stages = 2; }).find("virtual_stages: found 2"),
+            std::string::npos);
+  EXPECT_NE(with([](Plan* p) { p->zero = 3; }).find("zero: found 3"), std::string::npos);
+  EXPECT_NE(with([](Plan* p) { p->recompute_layers = 1; }).find("recompute_layers"),
+            std::string::npos);
+  EXPECT_NE(with([](Plan* p) { p->activation_offload = 0.5; }).find("offload"), std::string::npos);
 }
 
 }  // namespace

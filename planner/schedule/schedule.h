@@ -6,6 +6,7 @@
 // needs (program/readiness.h).
 #pragma once
 
+#include <array>
 #include <vector>
 
 #include "planner/plan.h"
@@ -44,6 +45,12 @@ std::vector<Slot> zb_h2_order(const ScheduleShape& shape, int stage);
 std::vector<Slot> zb_v_order(const ScheduleShape& shape, int stage);
 std::vector<Slot> dualpipe_v_order(const ScheduleShape& shape, int stage);
 std::vector<std::vector<Slot>> v_half_orders(const ScheduleShape& shape);
+// Of V-Half: when the passes of a microbatch start on a stage (forwards of its two chunks, then
+// gradients of inputs of the second and the first), in slots, every microbatch a period after the
+// one before; and the chunk-microbatches that a stage holds at most.
+constexpr int kVHalfPeriod = 6;
+std::array<int, 4> v_half_starts(int stage, int stages);
+int v_half_held(int stages);
 
 // The order of computes of every stage. REQUIRES: schedule_problem is "".
 std::vector<std::vector<Slot>> schedule_orders(const ScheduleShape& shape);

@@ -16,17 +16,18 @@
 namespace shardwright {
 namespace {
 
-constexpr int kPeriod = 6;
 constexpr int kPasses = 4;  // forwards of chunks 0 and 1, then gradients of inputs of 1 and 0
 constexpr std::array<Slot, kPasses> kBlock = {{{Slot::kForward, 0, 0},
                                                {Slot::kForward, 0, 1},
                                                {Slot::kBackwardInput, 0, 1},
                                                {Slot::kBackwardInput, 0, 0}}};
 
-// When the block's passes start on a stage. The waits where the block turns around at the last
+}  // namespace
+
+// The waits where the block turns around at the last
 // stage, at the first, and at the last again leave the four starts of every stage different modulo
 // the period, so that repeated blocks do not collide; which waits do depends on p being even.
-std::array<int, kPasses> block_starts(int stage, int stages) {
+std::array<int, 4> v_half_starts(int stage, int stages) {
   const bool even = stages % 2 == 0;
   const int last = stages - 1, turn_down = even ? 4 : 1, turn_up = even ? 5 : 2;
   const int up = last + turn_down;         // the last stage's forward of chunk 1
@@ -34,6 +35,10 @@ std::array<int, kPasses> block_starts(int stage, int stages) {
   const int back = down + last + turn_up;  // the last stage's gradient of chunk 0
   return {stage, up + 2 * (last - stage), down + stage, back + 2 * (last - stage)};
 }
+
+int v_half_held(int stages) { return 2 * ((stages + 2) / 2); }
+
+namespace {
 
 class VHalf {
  public:
@@ -46,7 +51,7 @@ class VHalf {
   }
 
   std::vector<std::vector<Slot>> run() {
-    size_t left = static_cast<size_t>(kPeriod) * stages_ * microbatches_;
+    size_t left = static_cast<size_t>(kVHalfPeriod) * stages_ * microbatches_;
     for (int now = 0; left > 0; ++now) {
       SW_CHECK(now <= last_change_ + 1, "V-Half stands still");
       for (int stage = 0; stage < stages_; ++stage) {
@@ -71,14 +76,15 @@ class VHalf {
 
   // Forwards and gradients of inputs of a stage by their start in the repeated block.
   std::vector<Slot> passes(int stage) const {
-    const std::array<int, kPasses> starts = block_starts(stage, stages_);
+    const std::array<int, kPasses> starts = v_half_starts(stage, stages_);
     std::array<int, kPasses> next{};
     std::vector<Slot> out;
     while (out.size() < static_cast<size_t>(kPasses) * microbatches_) {
       int first = -1;
       for (int i = 0; i < kPasses; ++i) {
         if (next[i] == microbatches_) continue;
-        if (first < 0 || starts[i] + kPeriod * next[i] < starts[first] + kPeriod * next[first]) {
+        if (first < 0 ||
+            starts[i] + kVHalfPeriod * next[i] < starts[first] + kVHalfPeriod * next[first]) {
           first = i;
         }
       }

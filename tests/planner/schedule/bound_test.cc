@@ -14,7 +14,9 @@ TEST(Bound, IsNeverAboveTheWalk) {
       const int64_t walked = walk_schedule(shape, schedule_orders(shape), times).makespan_ns;
       const int64_t bound = pipeline_lower_bound_ns(shape, times);
       ASSERT_LE(bound, walked) << name_of(shape);
-      EXPECT_GE(bound, walked / 4) << name_of(shape);  // and worth something
+      // And worth something; V-Half's order is made for equal passes, which these are not.
+      const int64_t part = shape.kind == ScheduleKind::kVHalf ? 4 : 2;
+      EXPECT_GE(bound, walked / part) << name_of(shape);
     }
   }
 }

@@ -9,6 +9,7 @@ namespace shardwright {
 
 std::vector<Slot> breadth_first_order(const ScheduleShape& shape, int) {
   std::vector<Slot> order;
+  order.reserve(2 * static_cast<size_t>(shape.microbatches) * shape.virtual_stages);
   for (int chunk = 0; chunk < shape.virtual_stages; ++chunk) {
     for (int m = 0; m < shape.microbatches; ++m) order.push_back({Slot::kForward, m, chunk});
   }

@@ -16,6 +16,7 @@ class DualPipeV {
  public:
   std::vector<Slot> run(const ScheduleShape& shape, int stage) {
     const int below = shape.stages - stage - 1;
+    order_.reserve(6 * static_cast<size_t>(shape.microbatches));
     for (int i = 0; i < 2 * below; ++i) forward(0);
     for (int i = 0; i <= stage; ++i) {
       forward(0);

@@ -9,13 +9,31 @@
 namespace shardwright {
 namespace {
 
-// The k-th pass in the order in which chunks take turns; backward takes them from the last one.
-Slot pass(const ScheduleShape& shape, Slot::Kind kind, int k) {
-  const int round = shape.stages * shape.virtual_stages;
-  const int turn = k % round / shape.stages;
-  const int microbatch = k / round * shape.stages + k % shape.stages;
-  return {kind, microbatch, kind == Slot::kForward ? turn : shape.virtual_stages - 1 - turn};
-}
+// Passes in the order in which chunks take turns, p microbatches each; backwards take them from the
+// last one.
+class Turns {
+ public:
+  Turns(const ScheduleShape& shape, Slot::Kind kind) : shape_(shape), kind_(kind) {}
+  Slot next() {
+    const bool forward = kind_ == Slot::kForward;
+    const Slot slot(kind_, round_ + place_, forward ? turn_ : shape_.virtual_stages - 1 - turn_);
+    ++count_;
+    if (++place_ < shape_.stages) return slot;
+    place_ = 0;
+    if (++turn_ == shape_.virtual_stages) {
+      turn_ = 0;
+      round_ += shape_.stages;
+    }
+    return slot;
+  }
+  int count() const { return count_; }
+
+ private:
+  const ScheduleShape& shape_;
+  const Slot::Kind kind_;
+  int round_ = 0, turn_ = 0, place_ = 0;  // the round's first microbatch, the chunk, the place
+  int count_ = 0;
+};
 
 }  // namespace
 
@@ -24,13 +42,14 @@ std::vector<Slot> interleaved_order(const ScheduleShape& shape, int stage) {
   const int warm_up =
       std::min(total, 2 * (shape.stages - stage - 1) + (shape.virtual_stages - 1) * shape.stages);
   std::vector<Slot> order;
-  int forward = 0, backward = 0;
-  while (forward < warm_up) order.push_back(pass(shape, Slot::kForward, forward++));
-  while (forward < total) {
-    order.push_back(pass(shape, Slot::kForward, forward++));
-    order.push_back(pass(shape, Slot::kBackward, backward++));
+  order.reserve(2 * static_cast<size_t>(total));
+  Turns forwards(shape, Slot::kForward), backwards(shape, Slot::kBackward);
+  while (forwards.count() < warm_up) order.push_back(forwards.next());
+  while (forwards.count() < total) {
+    order.push_back(forwards.next());
+    order.push_back(backwards.next());
   }
-  while (backward < total) order.push_back(pass(shape, Slot::kBackward, backward++));
+  while (backwards.count() < total) order.push_back(backwards.next());
   return order;
 }
 

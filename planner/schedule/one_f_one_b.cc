@@ -10,6 +10,7 @@ namespace shardwright {
 std::vector<Slot> one_f_one_b_order(const ScheduleShape& shape, int stage) {
   const int warm_up = std::min(shape.stages - stage - 1, shape.microbatches);
   std::vector<Slot> order;
+  order.reserve(2 * static_cast<size_t>(shape.microbatches));
   int forward = 0, backward = 0;
   while (forward < warm_up) order.push_back({Slot::kForward, forward++});
   while (forward < shape.microbatches) {

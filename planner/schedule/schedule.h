@@ -17,8 +17,12 @@ namespace shardwright {
 struct Slot {
   // Backward is both gradients in one; otherwise backward-input and, later, backward-weight.
   enum Kind : uint8_t { kForward, kBackward, kBackwardInput, kBackwardWeight } kind = kForward;
-  int microbatch = 0;
-  int chunk = 0;  // of this stage, in model order: 0 .. virtual_stages - 1
+  int16_t chunk = 0;  // of this stage, in model order: 0 .. virtual_stages - 1
+  int32_t microbatch = 0;
+  // Of a search's thousands of orders every slot is one of some hundred thousand: 8 bytes.
+  constexpr Slot() = default;
+  constexpr Slot(Kind kind, int microbatch, int chunk = 0)
+      : kind(kind), chunk(static_cast<int16_t>(chunk)), microbatch(microbatch) {}
   friend bool operator==(const Slot&, const Slot&) = default;
 };
 

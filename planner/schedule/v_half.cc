@@ -45,9 +45,18 @@ class VHalf {
   explicit VHalf(const ScheduleShape& shape)
       : stages_(shape.stages),
         microbatches_(shape.microbatches),
+        most_held_(v_half_held(stages_)),
+        stride_(((microbatches_ / 16 + 1) | 1) * 16),
         lines_(shape.stages),
-        arrived_(static_cast<size_t>(4 * shape.stages) * shape.microbatches, kNever) {
-    for (int stage = 0; stage < stages_; ++stage) lines_[stage].passes = passes(stage);
+        arrived_(static_cast<size_t>(4 * stages_) * stride_, kNever) {
+    std::fill_n(arrived_.begin(), microbatches_, 0);  // forward of chunk 0
+    for (int stage = 0; stage < stages_; ++stage) {
+      Line& line = lines_[stage];
+      connect(stage);
+      line.passes = passes(stage);
+      line.order.reserve(static_cast<size_t>(kVHalfPeriod) * microbatches_);
+      line.waiting.reserve(2 * static_cast<size_t>(microbatches_));
+    }
   }
 
   std::vector<std::vector<Slot>> run() {
@@ -66,30 +75,27 @@ class VHalf {
   }
 
  private:
-  static constexpr int kNever = -1;
+  static constexpr int kNever = -1, kNoMore = 1 << 29;
   // One stage: its passes to come, gradients of weights from `weights` on, what it holds.
   struct Line {
     std::vector<Slot> passes, waiting, order;
     size_t next = 0, weights = 0;
     int held = 0;
+    std::array<int, kPasses> inputs{}, outputs{};  // rows of arrived_; -1: nobody waits
   };
 
   // Forwards and gradients of inputs of a stage by their start in the repeated block.
   std::vector<Slot> passes(int stage) const {
-    const std::array<int, kPasses> starts = v_half_starts(stage, stages_);
+    std::array<int, 4> starts = v_half_starts(stage, stages_);
     std::array<int, kPasses> next{};
     std::vector<Slot> out;
-    while (out.size() < static_cast<size_t>(kPasses) * microbatches_) {
-      int first = -1;
-      for (int i = 0; i < kPasses; ++i) {
-        if (next[i] == microbatches_) continue;
-        if (first < 0 ||
-            starts[i] + kVHalfPeriod * next[i] < starts[first] + kVHalfPeriod * next[first]) {
-          first = i;
-        }
-      }
+    const size_t all = static_cast<size_t>(kPasses) * microbatches_;
+    out.reserve(all);
+    while (out.size() < all) {
+      const auto first = std::min_element(starts.begin(), starts.end()) - starts.begin();
       out.push_back(kBlock[first]);
       out.back().microbatch = next[first]++;
+      starts[first] += next[first] < microbatches_ ? kVHalfPeriod : kNoMore;
     }
     return out;
   }
@@ -97,7 +103,7 @@ class VHalf {
   // One slot of time: the next pass if it may run, else a gradient of weights, else nothing.
   bool step(int stage, int now) {
     Line& line = lines_[stage];
-    if (line.next < line.passes.size() && may_run(stage, line.passes[line.next], now)) {
+    if (line.next < line.passes.size() && may_run(line, now)) {
       const Slot pass = line.passes[line.next++];
       line.order.push_back(pass);
       if (pass.kind == Slot::kForward) {
@@ -105,7 +111,8 @@ class VHalf {
       } else {
         line.waiting.push_back({Slot::kBackwardWeight, pass.microbatch, pass.chunk});
       }
-      send(stage, pass, now + 1);
+      const int to = line.outputs[index(pass)];
+      if (to >= 0) arrived_[to + pass.microbatch] = now + 1;
       return true;
     }
     if (line.weights == line.waiting.size()) return false;
@@ -113,31 +120,29 @@ class VHalf {
     --line.held;
     return true;
   }
-  bool may_run(int stage, const Slot& pass, int now) {
-    if (pass.kind == Slot::kForward && lines_[stage].held == 2 * ((stages_ + 2) / 2)) return false;
-    if (pass.kind == Slot::kForward && stage == 0 && pass.chunk == 0) return true;
-    const int arrived = input(chunk(stage, pass), pass.kind, pass.microbatch);
+  bool may_run(const Line& line, int now) const {
+    const Slot& pass = line.passes[line.next];
+    if (pass.kind == Slot::kForward && line.held == most_held_) return false;
+    const int arrived = arrived_[line.inputs[index(pass)] + pass.microbatch];
     return arrived != kNever && arrived <= now;
   }
-  int chunk(int stage, const Slot& pass) const {
-    return pass.chunk == 0 ? stage : 2 * stages_ - 1 - stage;
-  }
-  // What a pass has made arrives at the pass that needs it.
-  void send(int stage, const Slot& pass, int now) {
-    const int from = chunk(stage, pass), last = 2 * stages_ - 1;
-    if (pass.kind == Slot::kForward) {
-      (from == last ? input(last, Slot::kBackwardInput, pass.microbatch)
-                    : input(from + 1, Slot::kForward, pass.microbatch)) = now;
-    } else if (from > 0) {
-      input(from - 1, Slot::kBackwardInput, pass.microbatch) = now;
+  static int index(const Slot& pass) { return pass.kind + pass.chunk; }  // forwards 0, 1; then 2, 3
+
+  // Where the inputs of a chunk's forward or gradient arrive, from its first microbatch on.
+  int row(int chunk, bool gradient) const { return (2 * chunk + (gradient ? 1 : 0)) * stride_; }
+  void connect(int stage) {
+    const int last = 2 * stages_ - 1;
+    for (int k = 0; k < 2; ++k) {
+      const int chunk = k == 0 ? stage : last - stage;
+      lines_[stage].inputs[k] = row(chunk, false);
+      lines_[stage].inputs[2 + k] = row(chunk, true);
+      lines_[stage].outputs[k] = chunk == last ? row(last, true) : row(chunk + 1, false);
+      lines_[stage].outputs[2 + k] = chunk == 0 ? -1 : row(chunk - 1, true);
     }
   }
-  int& input(int chunk, Slot::Kind kind, int microbatch) {
-    const int row = 2 * chunk + (kind == Slot::kForward ? 0 : 1);
-    return arrived_[static_cast<size_t>(row) * microbatches_ + microbatch];
-  }
 
-  int stages_, microbatches_;
+  int stages_, microbatches_, most_held_;
+  int stride_;  // of rows, an odd number of cache lines: those of a power of two collide
   std::vector<Line> lines_;
   std::vector<int> arrived_;  // [2 chunks, microbatches]: from when the pass may run
   int last_change_ = 0;

@@ -11,13 +11,18 @@ class Walk {
  public:
   Walk(const ScheduleShape& shape, const std::vector<std::vector<Slot>>& orders,
        const PassTimes& times)
-      : shape_(shape), orders_(orders), placement_(shape.placement()), chunks_(shape.chunks()) {
+      : shape_(shape),
+        orders_(orders),
+        placement_(shape.placement()),
+        chunks_(shape.chunks()),
+        stride_(row_stride(shape.microbatches)) {
     SW_CHECK_EQ(times.chunks.size(), static_cast<size_t>(chunks_), "times of chunks");
     SW_CHECK(times.message_ns.empty() || times.message_ns.size() + 1 == times.chunks.size(),
              times.message_ns.size() << " messages between " << chunks_ << " chunks");
-    arrived_.assign(static_cast<size_t>(2 * chunks_) * shape.microbatches, kNever);
+    arrived_.assign(static_cast<size_t>(2 * chunks_) * stride_, kNever);
     std::fill_n(arrived_.begin(), shape.microbatches, 0);  // forward of chunk 0
     lines_.resize(shape.stages);
+    passes_.resize(static_cast<size_t>(chunks_) * 4);
     for (int stage = 0; stage < shape.stages; ++stage) {
       for (int k = 0; k < shape.virtual_stages; ++k) add_passes(times, stage, k);
     }
@@ -41,76 +46,79 @@ class Walk {
 
  private:
   static constexpr int64_t kNever = -1;
-  // A pass of a chunk. `input` and `output` are rows of arrived_; -1: nothing is needed or sent.
+  // An odd number of cache lines of 8: rows of a power of two would all fall into one set.
+  static int32_t row_stride(int microbatches) { return ((microbatches / 8 + 1) | 1) * 8; }
+  // A pass of a chunk. `input` and `output` are where the rows of arrived_ start; -1: nothing is
+  // needed or sent.
   struct Pass {
     int64_t duration_ns = 0, message_ns = 0;
-    int64_t input = -1, output = -1;
-    int receiver = -1;  // the stage that needs the output, if another one
+    int32_t input = -1, output = -1;
+    int32_t receiver = -1;  // the stage that needs the output, if another one
+    int32_t holds = 0;      // chunk-microbatches more on its stage
   };
   struct Line {
     size_t next = 0;
-    int64_t waits_for = kNever;  // place in arrived_
-    int held = 0;
+    int32_t waits_for = kNever;  // place in arrived_
+    int32_t held = 0;
   };
 
-  Pass& pass(int stage, int k, Slot::Kind kind) {
-    return passes_[(static_cast<size_t>(stage) * shape_.virtual_stages + k) * 4 + kind];
+  Pass* passes_of(int stage) {
+    return &passes_[static_cast<size_t>(stage) * shape_.virtual_stages * 4];
   }
-  // To chunk `to` in direction `backward`.
-  void send_to(const PassTimes& times, int stage, int from, int to, int backward, Pass* pass) {
-    pass->output = 2 * static_cast<int64_t>(to) + backward;
+  int32_t row(int chunk, bool backward) const { return (2 * chunk + (backward ? 1 : 0)) * stride_; }
+  void send_to(const PassTimes& times, int stage, int from, int to, bool backward, Pass* pass) {
+    pass->output = row(to, backward);
     const int there = static_cast<int>(placement_.stage_of_chunk(to));
     if (there == stage) return;
     pass->receiver = there;
     if (!times.message_ns.empty()) pass->message_ns = times.message_ns[std::min(from, to)];
   }
   void add_passes(const PassTimes& times, int stage, int k) {
-    passes_.resize(static_cast<size_t>(chunks_) * 4);
+    Pass* const passes = passes_of(stage) + 4 * k;
     const int chunk = static_cast<int>(placement_.chunk_of_stage(stage, k));
     const ChunkUnits& ns = times.chunks[chunk];
-    Pass& forward = pass(stage, k, Slot::kForward);
-    forward = {ns.forward, 0, 2 * static_cast<int64_t>(chunk), -1, -1};
+    Pass& forward = passes[Slot::kForward];
+    forward = {ns.forward, 0, row(chunk, false), -1, -1, 1};
     const bool last = chunk + 1 == chunks_;
-    send_to(times, stage, chunk, last ? chunk : chunk + 1, last ? 1 : 0, &forward);
-    Pass& input = pass(stage, k, Slot::kBackwardInput);
-    input = {ns.backward_input, 0, 2 * static_cast<int64_t>(chunk) + 1, -1, -1};
-    if (chunk > 0) send_to(times, stage, chunk, chunk - 1, 1, &input);
-    Pass& backward = pass(stage, k, Slot::kBackward);
+    send_to(times, stage, chunk, last ? chunk : chunk + 1, last, &forward);
+    Pass& input = passes[Slot::kBackwardInput];
+    input = {ns.backward_input, 0, row(chunk, true), -1, -1, 0};
+    if (chunk > 0) send_to(times, stage, chunk, chunk - 1, true, &input);
+    Pass& backward = passes[Slot::kBackward];
     backward = input;
     backward.duration_ns += ns.backward_weight;
-    pass(stage, k, Slot::kBackwardWeight).duration_ns = ns.backward_weight;
+    backward.holds = -1;
+    passes[Slot::kBackwardWeight] = {ns.backward_weight, 0, -1, -1, -1, -1};
   }
 
   // Runs a stage until it waits for another one.
   void advance(int stage, StageWalk* out) {
     Line& line = lines_[stage];
     const std::vector<Slot>& order = orders_[stage];
+    const Pass* const passes = passes_of(stage);
     int64_t now = out->last_end_ns;
     for (; line.next < order.size(); ++line.next) {
-      const Slot& slot = order[line.next];
-      const Pass& pass = this->pass(stage, slot.chunk, slot.kind);
+      const Slot slot = order[line.next];
+      const Pass& pass = passes[4 * slot.chunk + slot.kind];
       if (pass.input >= 0) {
-        const int64_t place = pass.input * shape_.microbatches + slot.microbatch;
-        if (arrived_[place] == kNever) {
-          line.waits_for = place;
+        const int64_t arrived = arrived_[pass.input + slot.microbatch];
+        if (arrived == kNever) {
+          line.waits_for = pass.input + slot.microbatch;
           break;
         }
-        now = std::max(now, arrived_[place]);
+        now = std::max(now, arrived);
       }
       if (line.next == 0) out->first_start_ns = now;
       now += pass.duration_ns;
       out->busy_ns += pass.duration_ns;
-      count(slot.kind, &line, out);
+      line.held += pass.holds;
+      out->peak_held = std::max(out->peak_held, line.held);
       if (pass.output >= 0) send(pass, slot.microbatch, now);
     }
     out->last_end_ns = now;
   }
-  static void count(Slot::Kind kind, Line* line, StageWalk* out) {
-    if (kind == Slot::kForward) out->peak_held = std::max(out->peak_held, ++line->held);
-    if (kind == Slot::kBackward || kind == Slot::kBackwardWeight) --line->held;
-  }
   void send(const Pass& pass, int microbatch, int64_t now) {
-    const int64_t place = pass.output * shape_.microbatches + microbatch;
+    const int32_t place = pass.output + microbatch;
     arrived_[place] = now + pass.message_ns;
     if (pass.receiver < 0 || lines_[pass.receiver].waits_for != place) return;
     lines_[pass.receiver].waits_for = kNever;
@@ -121,6 +129,7 @@ class Walk {
   const std::vector<std::vector<Slot>>& orders_;
   const Placement placement_;
   const int chunks_;
+  const int32_t stride_;          // of rows of arrived_
   std::vector<Pass> passes_;      // [stages, virtual_stages, kinds]
   std::vector<int64_t> arrived_;  // [chunks, forward or backward, microbatches]: its input, in ns
   std::vector<Line> lines_;

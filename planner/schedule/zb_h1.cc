@@ -10,6 +10,7 @@ namespace shardwright {
 std::vector<Slot> zb_h1_order(const ScheduleShape& shape, int stage) {
   const int warm_up = std::min(shape.stages - stage - 1, shape.microbatches);
   std::vector<Slot> order;
+  order.reserve(3 * static_cast<size_t>(shape.microbatches));
   int forward = 0, weight = 0;
   while (forward < warm_up) order.push_back({Slot::kForward, forward++});
   for (int m = 0; m < shape.microbatches; ++m) {

@@ -18,6 +18,7 @@ class ZbV {
       : microbatches_(shape.microbatches), all_(std::max(microbatches_, 2 * shape.stages - 1)) {}
 
   std::vector<Slot> run(int stage, int stages) {
+    order_.reserve(6 * static_cast<size_t>(microbatches_));
     warm_up(stage, stages);
     while (next_[Slot::kForward][1] < all_) {
       if (next_[Slot::kForward][0] < all_) add(Slot::kForward, 0);

@@ -513,6 +513,10 @@ RankedPlan evaluate(Software& software, const Plan& plan) {
   parts.dp_s += stage.reduction + stage.gather;
   parts.optimizer_s = stage.update + prices.clip;
   for (double message : prices.messages) parts.pp_s = std::max(parts.pp_s, 2 * m * message);
+  for (double* part :
+       {&parts.compute_s, &parts.tp_s, &parts.dp_s, &parts.optimizer_s, &parts.pp_s}) {
+    *part *= prices.pace;
+  }
   out.stages = software.stages(plan);
   for (const StageMemory& memory : out.stages) {
     out.memory_peak_bytes = std::max(out.memory_peak_bytes, memory.peak());

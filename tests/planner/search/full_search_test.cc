@@ -183,6 +183,27 @@ TEST(FullSearch, EqualsEnumeration) {
   EXPECT_GT(tight, 30);
 }
 
+// Without a pipeline nothing is left out: the parts and the fixed cost are the step.
+TEST(Evaluate, PartsOfOneStageAddUpToTheStep) {
+  const ModelSpec model = shipped_model("llama-3.1-8b");
+  const ClusterSpec cluster = load_cluster("h100-sxm-80gb:8x4", kProfiles).value();
+  const auto software = Software::load(model, cluster, "megatron-core-2025", kProfiles);
+  ASSERT_TRUE(software.ok());
+  Plan plan;
+  plan.dp = 32;
+  plan.seq = 8192;
+  plan.global_batch = 256;
+  plan.zero = 2;
+  plan.precision = DataType::kBf16;
+  plan.stage_layers = {model.layers()};
+  (*software)->set_usual(&plan);
+  const RankedPlan ranked = evaluate(**software, plan);
+  const TimeParts& parts = ranked.parts;
+  const double fixed = (*software)->prices(plan).fixed;
+  EXPECT_NEAR(parts.compute_s + parts.tp_s + parts.dp_s + parts.optimizer_s + fixed,
+              ranked.step_time_s, 1e-6);
+}
+
 TEST(Constraints, PinsBansAndBounds) {
   Constraints c;
   EXPECT_FALSE(c.add(ConstraintKind::kPin, "tp=4|8"));

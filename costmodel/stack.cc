@@ -42,6 +42,7 @@ Result<Stack> read_stack(const Json& json, const std::string& file, FactorTable 
   stack.name = top.text("name");
   stack.source = top.text_or("source", "");
   stack.memory = top.text_or("memory", "");
+  stack.framework = top.text_or("framework", "");
   Fields kernels(top.object("kernels"), file, "kernels.");
   for_each_fact(stack.kernels,
                 [&](const char* key, bool& fact) { fact = kernels.boolean_or(key, fact); });
@@ -61,6 +62,7 @@ Result<Stack> read_stack(const Json& json, const std::string& file, FactorTable 
 Json to_json(const Stack& stack) {
   Json json = {{"schema", kSchema}, {"name", stack.name}, {"source", stack.source}};
   if (!stack.memory.empty()) json["memory"] = stack.memory;
+  if (!stack.framework.empty()) json["framework"] = stack.framework;
   for_each_fact(stack.kernels,
                 [&](const char* key, const bool& fact) { json["kernels"][key] = fact; });
   json["kernels"]["host_share"] = stack.kernels.host_share;

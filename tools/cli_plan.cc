@@ -26,6 +26,9 @@ void add_plan(CLI::App& app, Action* action) {
   sub->add_option("--stack", a->stack,
                   "Software: a stack of profiles/stacks, a stack file, or shardwright for the own "
                   "executor; default: shardwright on CPUs, megatron-core-2025 on GPUs");
+  sub->add_option("--for", a->framework,
+                  "Only what this framework can express: megatron, deepspeed, torchtitan, fsdp, "
+                  "nemo, any for no limits; default: the stack's");
   sub->add_option("--headroom", a->headroom, "Share of a device's memory left free")
       ->capture_default_str();
   sub->add_option("--memory-limit", a->memory_limit_gib, "GiB of a device to use at most");

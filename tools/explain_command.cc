@@ -35,6 +35,9 @@ Result<ExplainReport> explain_stack(const ExplainArguments& arguments, const Loa
   const std::string profiles = default_profiles_dir();
   const auto software = Software::load(loaded.model, loaded.cluster, loaded.stack, profiles);
   if (!software) return software.error();
+  if (!arguments.framework.empty()) {
+    if (auto error = (*software)->plan_for(arguments.framework)) return *error;
+  }
   const Result<IntervalTable> intervals = load_intervals(profiles);
   if (!intervals) return intervals.error();
   const Interval* known = find_interval(*intervals, Knowledge::kKnown, has_experts(loaded.model));

@@ -12,6 +12,7 @@ struct ExplainArguments {
   std::string why_not;  // "tp=4,pp=2"; empty: not asked
   int top = 5;          // plans of the search to compare with
   double headroom = 0.02;
+  std::string framework;  // as PlanArguments has it
   bool sensitivity = false, break_even = false;
   bool json = false;
 };

@@ -163,6 +163,9 @@ int plan_stack(const PlanArguments& arguments, const std::string& stack, const I
   if (!request.ok()) return refuse(request.error(), err);
   const auto software = Software::load(inputs.model, inputs.cluster, stack, default_profiles_dir());
   if (!software.ok()) return refuse(software.error(), err);
+  if (!arguments.framework.empty()) {
+    if (auto error = (*software)->plan_for(arguments.framework)) return refuse(*error, err);
+  }
   SearchProgress progress(err);
   request->progress = [&](const SpaceRequest::Progress& state) { return progress.show(state); };
   const auto result = timed([&] { return search_space(**software, *request); });
@@ -172,7 +175,9 @@ int plan_stack(const PlanArguments& arguments, const std::string& stack, const I
   if (arguments.json) {
     out << plan_json_text(*result, stack);
   } else if (!result->plans.empty()) {
-    out << space_table(inputs.model, inputs.cluster, stack, *result);
+    const std::string framework = (*software)->framework();
+    const std::string limits = framework == "any" ? "" : ", what " + framework + " can express";
+    out << space_table(inputs.model, inputs.cluster, stack + limits, *result);
     if (!arguments.out.empty()) out << "\nThe best plan is in " << arguments.out << "\n";
   }
   if (!result->plans.empty()) return kExitOk;

@@ -20,6 +20,7 @@ struct PlanArguments {
   // Whose software: a stack of profiles/stacks or a file; "shardwright" is this project's own
   // executor; empty: that on CPUs, kUsualStack on GPUs.
   std::string stack;
+  std::string framework;        // whose options plans are limited to; empty: the stack's; "any"
   double headroom = 0.02;       // share of a device's memory left free; stacks only
   double memory_limit_gib = 0;  // of a device, instead of what it has; stacks only; 0 = none
   std::string out;              // where the best plan is written; empty: nowhere

@@ -40,6 +40,15 @@ const char* name_of(Framework framework) {
   return "?";
 }
 
+bool parse_framework(const std::string& name, Framework* out) {
+  for (Framework framework : all_frameworks()) {
+    if (name != name_of(framework)) continue;
+    *out = framework;
+    return true;
+  }
+  return false;
+}
+
 std::vector<Framework> all_frameworks() {
   return {Framework::kMegatron, Framework::kDeepSpeed, Framework::kTorchtitan, Framework::kFsdp,
           Framework::kNemo};

@@ -13,6 +13,7 @@ namespace shardwright {
 enum class Framework { kMegatron, kDeepSpeed, kTorchtitan, kFsdp, kNemo };
 const char* name_of(Framework framework);  // "megatron", "deepspeed", "torchtitan", "fsdp", "nemo"
 std::vector<Framework> all_frameworks();
+bool parse_framework(const std::string& name, Framework* out);
 
 // How many values follow a flag: none, one, all up to the next flag, or none or one.
 enum class FlagKind { kFlag, kOne, kMany, kAny };

@@ -177,24 +177,77 @@ class Search {
         {plan->virtual_stages, is_v_shaped(plan->schedule, plan->virtual_stages)});
     if (fresh) entry->second = software_.share_layers(*plan);
     plan->stage_layers = entry->second;
-    if (!plan->stage_layers.empty()) return true;
+    if (!plan->stage_layers.empty()) return expressible(*plan, leaves);
     count_rule({"layers", std::to_string(model_.layers()) + " layers are fewer than " +
                               std::to_string(plan->pp * plan->virtual_stages) + " chunks"},
                leaves);
     return false;
   }
 
+  // Whether the framework knows such pipelines, however they are sharded and recomputed: with the
+  // whole of the replicas as one group the rules about groups hold if they ever do.
+  bool expressible(const Plan& plan, int64_t leaves) {
+    for (const Rejection& rejection : software_.refusals(plan)) {
+      if (of_sharding(rejection) || of_recompute(rejection)) continue;
+      count_rule(rejection, leaves);
+      return false;
+    }
+    return true;
+  }
+  static bool of_sharding(const Rejection& r) {
+    return r.rule == "zero" || r.rule == "shard_group" || r.rule == "optimizer" ||
+           r.rule == "optimizer_offload";
+  }
+  static bool of_recompute(const Rejection& r) { return r.rule.rfind("recompute", 0) == 0; }
+
+  // Of a pipeline's shardings those that the framework knows; the others are counted `each` times.
+  std::vector<ShardingChoice> known_shardings(Plan plan, int64_t each) {
+    std::vector<ShardingChoice> out;
+    PlanSpace::set(RecomputeChoice(), 0, &plan);
+    for (const ShardingChoice& choice : space_.shardings(plan.dp * plan.split.cp)) {
+      PlanSpace::set(choice, &plan);
+      const std::vector<Rejection> refusals = software_.refusals(plan);
+      if (refusals.empty()) {
+        out.push_back(choice);
+      } else if (each > 0) {
+        count_rule(refusals.front(), each);
+      }
+    }
+    return out;
+  }
+  // The same of a recomputation's numbers of layers. REQUIRES: the plan's sharding is a known one.
+  std::vector<int64_t> known_layers(const RecomputeChoice& choice, Plan plan, int64_t each) {
+    std::vector<int64_t> out;
+    for (int64_t layers : layers_of(choice, plan)) {
+      PlanSpace::set(choice, layers, &plan);
+      const std::vector<Rejection> refusals = software_.refusals(plan);
+      if (refusals.empty()) {
+        out.push_back(layers);
+      } else if (each > 0) {
+        count_rule(refusals.front(), each);
+      }
+    }
+    return out;
+  }
+
   // --- From a pipeline to its recomputations -----------------------------------------------------
   // With the sharding that needs least memory: what does not fit then never fits, and of full
   // recomputation no fewer layers will do.
   void expand_pipeline(const Item& item) {
-    const Mesh& mesh = meshes_[item.mesh];
     Plan plan = plan_of(item);
-    const std::vector<ShardingChoice>& shardings = space_.shardings(mesh.dp * mesh.cp);
+    int64_t all_layers = 0;
+    for (const RecomputeChoice& choice : space_.recomputations()) {
+      all_layers += static_cast<int64_t>(layers_of(choice, plan).size());
+    }
+    const std::vector<ShardingChoice> shardings = known_shardings(plan, all_layers);
+    if (shardings.empty()) return;
     for (size_t i = 0; i < space_.recomputations().size(); ++i) {
       const RecomputeChoice& choice = space_.recomputations()[i];
-      const std::vector<int64_t> layers = layers_of(choice, plan);
+      PlanSpace::set(shardings.front(), &plan);
+      const std::vector<int64_t> layers =
+          known_layers(choice, plan, static_cast<int64_t>(shardings.size()));
       const int64_t leaves = static_cast<int64_t>(layers.size() * shardings.size());
+      if (layers.empty()) continue;
       auto fewest = static_cast<int64_t>(layers.size());
       for (const ShardingChoice& sharding : smallest_shardings(shardings)) {
         PlanSpace::set(choice, 0, &plan);
@@ -250,11 +303,11 @@ class Search {
 
   // --- From a recomputation to its leaves --------------------------------------------------------
   void expand_recompute(const Item& item) {
-    const Mesh& mesh = meshes_[item.mesh];
     Plan plan = plan_of(item);
     const RecomputeChoice& choice = space_.recomputations()[item.recompute];
-    const std::vector<ShardingChoice>& shardings = space_.shardings(mesh.dp * mesh.cp);
-    const std::vector<int64_t> layers = layers_of(choice, plan);
+    const std::vector<ShardingChoice> shardings = known_shardings(plan, 0);
+    PlanSpace::set(shardings.front(), &plan);
+    const std::vector<int64_t> layers = known_layers(choice, plan, 0);
     keeps_all_ = space_.recomputations().front().kind == Recompute::kNone;
     leaves_.clear();
     for (size_t i = 0; i < shardings.size(); ++i) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "planner/export/limits.h"
 #include "planner/search/chunk_layers.h"
 
 namespace shardwright {
@@ -86,7 +87,40 @@ Result<std::unique_ptr<Software>> Software::load(const ModelSpec& model, const C
   const std::string name = loaded->memory.empty() ? "megatron-core" : loaded->memory;
   Result<MemoryStack> memory = load_memory_stack(name, profiles_dir);
   if (!memory) return memory.error();
-  return std::make_unique<Software>(model, cluster, *std::move(loaded), *std::move(memory));
+  auto software = std::make_unique<Software>(model, cluster, *std::move(loaded), *memory);
+  if (auto error = software->plan_for(software->stack().framework)) {
+    error->file = stack;
+    return *error;
+  }
+  return software;
+}
+
+std::optional<Error> Software::plan_for(const std::string& name) {
+  Framework framework = Framework::kMegatron;
+  if (parse_framework(name, &framework)) {
+    framework_ = framework;
+  } else if (name.empty() || name == "any") {
+    framework_ = std::nullopt;
+  } else {
+    std::string names = "any";
+    for (Framework one : all_frameworks()) names += std::string(", ") + name_of(one);
+    return Error{"command line", "framework", printable(name), names};
+  }
+  return std::nullopt;
+}
+
+std::string Software::framework() const { return framework_ ? name_of(*framework_) : "any"; }
+
+std::vector<Rejection> Software::refusals(const Plan& plan) const {
+  if (!framework_) return {};
+  std::vector<Rejection> out;
+  for (Rejection& rejection : check_expressible(*framework_, model_, plan)) {
+    const bool asked = rejection.rule == "model" || rejection.rule == "precision" ||
+                       rejection.rule == "mtp_layers" || rejection.rule == "gradient_type" ||
+                       (rejection.rule == "optimizer" && plan.optimizer_offload == 0);
+    if (!asked) out.push_back(std::move(rejection));
+  }
+  return out;
 }
 
 Software::ForTp& Software::at(int64_t tp) {

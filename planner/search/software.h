@@ -4,12 +4,15 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "costmodel/stack.h"
 #include "planner/estimate.h"
+#include "planner/export/framework.h"
 #include "planner/footprint.h"
+#include "planner/legality.h"
 #include "planner/rank_memory.h"
 
 namespace shardwright {
@@ -31,6 +34,14 @@ class Software {
   static Result<std::unique_ptr<Software>> load(const ModelSpec& model, const ClusterSpec& cluster,
                                                 const std::string& stack,
                                                 const std::string& profiles_dir);
+
+  // Whose options a plan has to be said in: "megatron", ... (export/framework.h), "any" for no
+  // limits. The stack's own at first.
+  std::optional<Error> plan_for(const std::string& framework);
+  std::string framework() const;
+  // Choices of the plan that it cannot express. What a user asked for is none of them: the model,
+  // its precision and its optimizer.
+  std::vector<Rejection> refusals(const Plan& plan) const;
 
   // What the framework always does, whatever a plan chooses: it decides these fields of a plan.
   void set_usual(Plan* plan) const;
@@ -77,6 +88,7 @@ class Software {
   const ClusterSpec& cluster_;
   Stack stack_;
   MemoryStack memory_;
+  std::optional<Framework> framework_;
   std::vector<Kind> kinds_;
   std::vector<int> kind_of_group_;  // by group of the cluster
   PlanPrices mixed_;

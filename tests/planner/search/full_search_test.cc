@@ -73,6 +73,7 @@ class Enumeration {
     PlanSpace::set(RecomputeChoice(), 0, &bare);
     plan.stage_layers = software_.share_layers(bare);
     if (plan.stage_layers.empty()) return;
+    if (!software_.refusals(plan).empty()) return;
     if (software_.device_bytes(plan) > static_cast<double>(request_.memory_limit)) return;
     const PlanPrices prices = software_.prices(plan);
     const double bound = step_bound_s(plan, prices);
@@ -139,6 +140,9 @@ TEST(FullSearch, EqualsEnumeration) {
     const auto loaded = Software::load(model, cluster, c.stack, kProfiles);
     ASSERT_TRUE(loaded.ok()) << loaded.error().line();
     Software* const software = loaded->get();
+    if (round % 2 == 0) {
+      ASSERT_FALSE(software->plan_for("any"));
+    }
     c.request.ranks = cluster.num_devices();
     Plan base;
     base.seq = c.request.seq;

@@ -1,5 +1,7 @@
 #include "planner/compile.h"
 
+#include <algorithm>
+
 #include "planner/chunk_info.h"
 #include "planner/rank_emitter.h"
 
@@ -9,10 +11,12 @@ namespace {
 // The groups of a stage, by place in them, and those that a rank finds there.
 class Groups {
  public:
-  Groups(const Plan& plan, const CompileOptions& options, Program* program)
+  Groups(const Plan& plan, bool has_experts, const CompileOptions& options, Program* program)
       : program_(*program),
         tp_(static_cast<int>(plan.tp)),
         replicas_(static_cast<int>(plan.dp * plan.split.cp)),
+        holders_(has_experts ? static_cast<int>(plan.split.ep * plan.split.expert_tp(plan.tp))
+                             : tp_),
         shown_tp_(options.representative ? 1 : tp_),
         shown_replicas_(options.representative ? 1 : replicas_) {
     add(Axis::kWorld, 0, 1, program->world);
@@ -33,6 +37,7 @@ class Groups {
     RankGroups out;
     out.world = 0;
     if (replicas_ > 1) out.replicas = stages_[stage].replicas + t;
+    if (stages_[stage].experts >= 0) out.replicas = stages_[stage].experts + t % shown_experts();
     if (shards > 1) {
       const int shown_copies = shown_replicas_ == 1 ? 1 : copies;
       out.shards =
@@ -51,6 +56,7 @@ class Groups {
  private:
   struct Stage {
     int replicas = -1, shards = -1, copies = -1;  // the first group of each kind
+    int experts = -1;                             // where experts alone have replicas
   };
   int next() const { return static_cast<int>(program_.groups.size()); }
   void add(Axis axis, int first, int stride, int size) {
@@ -64,6 +70,11 @@ class Groups {
     if (replicas_ > 1) {
       stage.replicas = next();
       for (int t = 0; t < shown_tp_; ++t) add(Axis::kDp, first + t, tp_, replicas_);
+    } else if (holders_ < tp_) {
+      stage.experts = next();
+      for (int t = 0; t < shown_experts(); ++t) {
+        add(Axis::kExpertDp, first + t, holders_, tp_ / holders_);
+      }
     }
     if (shards > 1 && copies > 1) {
       stage.shards = next();
@@ -83,7 +94,11 @@ class Groups {
   }
 
   Program& program_;
-  const int tp_, replicas_, shown_tp_, shown_replicas_;
+  int shown_experts() const { return std::min(shown_tp_, holders_); }
+
+  const int tp_, replicas_;
+  const int holders_;  // ranks of a stage that hold all experts once
+  const int shown_tp_, shown_replicas_;
   std::vector<Stage> stages_;
   int tied_ = -1;
 };
@@ -99,7 +114,9 @@ Program compile(const ModelSpec& model, const Plan& plan, const CompileOptions& 
   program.tied = model.tied_embeddings;
   program.state = state_info(plan);
   program.chunks = chunk_infos(model, plan);
-  const Groups groups(plan, options, &program);
+  const bool has_experts = std::any_of(model.kinds.begin(), model.kinds.end(),
+                                       [](const LayerSpec& kind) { return kind.moe.experts > 0; });
+  const Groups groups(plan, has_experts, options, &program);
   const std::vector<std::vector<Slot>> orders = schedule_orders(schedule_shape(plan));
   const int64_t block = plan.tp * plan.split.cp * plan.dp;
   for (int64_t rank = 0; rank < plan.ranks(); rank += options.representative ? block : 1) {

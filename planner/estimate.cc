@@ -73,12 +73,16 @@ void Estimator::Timer::add_ends(double pipe, EstimateParts* parts) {
   parts->optimizer += clip_s();
 }
 
-// A tied embedding's gradient over its two stages.
+// A tied embedding's gradient over its two stages; of a pipeline laid down the stages and back up
+// both copies are on the first, which adds them up and writes both.
 double Estimator::Timer::tied_s() const {
   if (!model_.tied_embeddings || plan_->pp == 1) return 0;
-  const double table = static_cast<double>(padded_vocab_share(model_, plan_->tp) * model_.hidden *
-                                           size_of(plan_->gradient_type));
-  return collective(CollectiveKind::kAllReduce, Axis::kTied, table,
+  const int64_t rows = padded_vocab_share(model_, plan_->tp);
+  const Bytes table = rows * model_.hidden * size_of(plan_->gradient_type);
+  if (stage_of_chunk(*plan_, plan_->pp * plan_->virtual_stages - 1) == 0) {
+    return pass(StepOp::kTiedReduce, {PassKind::kAdd, rows, model_.hidden, 4 * table});
+  }
+  return collective(CollectiveKind::kAllReduce, Axis::kTied, static_cast<double>(table),
                     {0, plan_->ranks() / plan_->pp * (plan_->pp - 1), 2});
 }
 

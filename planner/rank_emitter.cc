@@ -77,6 +77,7 @@ int RankEmitter::message(OpCode op, Lane lane, const Own& own, int microbatch, i
   Instruction& next = emit(op, lane_of(messages_beside_, lane), own.chunk, microbatch);
   next.peer = peer;
   next.waits.add(wait);
+  if (!messages_beside_) last_serial_message_ = last();
   return last();
 }
 
@@ -169,6 +170,12 @@ void RankEmitter::ended(Own* own, int m) {
   if (--own->left == 0 && reductions_beside_) reduce(own);
 }
 
+// All so far. Where data travels beside passes and messages between them, messages belong to them.
+void RankEmitter::wait_for_passes(Instruction* next) const {
+  next->waits.add(last_compute_);
+  if (data_beside_) next->waits.add(last_serial_message_);
+}
+
 // Over the replicas; with zero 3 over the copies of the shards, as far as there are several. A tied
 // table that is sharded is first united with its other copy (reduce_tied).
 void RankEmitter::reduce(Own* own) {
@@ -180,7 +187,7 @@ void RankEmitter::reduce(Own* own) {
   Instruction& next =
       emit(OpCode::kReduceGradients, lane_of(data_beside_, Lane::kData), own->chunk, -1);
   next.group = group;
-  next.waits.add(own->last_backward);
+  wait_for_passes(&next);
   next.waits.add(last_data_);
   last_data_ = last();
   own->update = last();
@@ -207,7 +214,7 @@ void RankEmitter::reduce_tied() {
     Instruction& next =
         emit(OpCode::kReduceTied, lane_of(data_beside_, Lane::kData), own.chunk, -1);
     next.group = groups_.tied;
-    if (own.update < 0) next.waits.add(own.last_backward);  // else the reduction has waited for it
+    if (own.update < 0) wait_for_passes(&next);  // else the reduction has waited for it
     next.waits.add(last_data_);
     last_data_ = last();
   }

@@ -49,6 +49,7 @@ class RankEmitter {
   void backward_weight(Own* own, int m);
   int gather_for_pass(const Own& own, int m);
   void ended(Own* own, int m);
+  void wait_for_passes(Instruction* next) const;
   void reduce(Own* own);
   void reduce_late();
   void reduce_tied();
@@ -62,6 +63,7 @@ class RankEmitter {
   RankProgram out_;
   std::vector<Own> own_;  // in model order
   int last_compute_ = -1, before_last_compute_ = -1, last_data_ = -1;
+  int last_serial_message_ = -1;  // on the compute lane
 };
 
 }  // namespace shardwright

@@ -10,6 +10,7 @@
 #include "planner/program/buffers.h"
 #include "planner/program/program_text.h"
 #include "planner/search/full_search.h"
+#include "planner/search/stack_simulation.h"
 #include "tools/exit_codes.h"
 #include "tools/format.h"
 #include "tools/plan_output.h"
@@ -31,6 +32,12 @@ struct Simulation {
             options_for(loaded.cluster, plan, plan.ranks() * plan.microbatches() <= kMaxSlots))),
         table(loaded.model, program, plan.optimizer),
         timeline(simulate(program, Readiness(program), price(program, table, loaded.cluster))) {}
+  // Under a framework's software.
+  Simulation(const ModelSpec& model, const Plan& of, StackSimulation run)
+      : plan(of),
+        program(std::move(run.program)),
+        table(model, program, plan.optimizer),
+        timeline(std::move(run.timeline)) {}
   Simulation(const Simulation&) = delete;
   Simulation& operator=(const Simulation&) = delete;
 
@@ -47,6 +54,22 @@ struct Simulation {
   const Timeline timeline;
 };
 
+Json ranks_json(const Simulation& simulation) {
+  Json ranks = Json::array();
+  for (size_t at = 0; at < simulation.program.ranks.size(); ++at) {
+    const RankProgram& rank = simulation.program.ranks[at];
+    ranks.push_back({{"rank", rank.rank},
+                     {"stage", rank.stage},
+                     {"dp", rank.dp},
+                     {"tp", rank.tp},
+                     {"instructions", rank.instructions.size()},
+                     {"resident_bytes", resident_bytes(simulation.program, rank)},
+                     {"peak_bytes", simulation.timeline.ranks[at].peak_bytes},
+                     {"peak_instruction", simulation.peak_label(at)}});
+  }
+  return ranks;
+}
+
 Json to_json(const Simulation& simulation) {
   Json json;
   json["plan"] = simulation.plan.label();
@@ -57,39 +80,34 @@ Json to_json(const Simulation& simulation) {
   json["memory_peak_bytes"] = simulation.timeline.peak_bytes();
   json["all_ranks"] =
       static_cast<int64_t>(simulation.program.ranks.size()) == simulation.plan.ranks();
-  json["ranks"] = Json::array();
-  for (size_t at = 0; at < simulation.program.ranks.size(); ++at) {
-    const RankProgram& rank = simulation.program.ranks[at];
-    json["ranks"].push_back({{"rank", rank.rank},
-                             {"stage", rank.stage},
-                             {"dp", rank.dp},
-                             {"tp", rank.tp},
-                             {"instructions", rank.instructions.size()},
-                             {"resident_bytes", resident_bytes(simulation.program, rank)},
-                             {"peak_bytes", simulation.timeline.ranks[at].peak_bytes},
-                             {"peak_instruction", simulation.peak_label(at)}});
-  }
+  json["ranks"] = ranks_json(simulation);
   return json;
 }
 
-std::string table_of(const Simulation& simulation) {
-  std::ostringstream out;
+// `device`: what the framework's process needs, by stage; empty: not known.
+void print_ranks(const Simulation& simulation, const std::vector<StageMemory>& device,
+                 std::ostream& out) {
   const Program& program = simulation.program;
-  out << simulation.plan.label() << " on " << simulation.plan.ranks() << " ranks: step "
-      << seconds_text(simulation.step_time_s()) << ", bubble "
-      << percent_text(simulation.timeline.idle_share(program)) << "\n\n"
-      << "  rank stage  dp  tp    resident        peak  at instruction\n";
+  out << "\n  rank stage  dp  tp    resident        peak" << (device.empty() ? "" : "      device")
+      << "  at instruction\n";
   for (size_t at = 0; at < program.ranks.size(); ++at) {
     const RankProgram& rank = program.ranks[at];
     out << std::setw(6) << rank.rank << std::setw(6) << rank.stage << std::setw(4) << rank.dp
         << std::setw(4) << rank.tp << std::setw(12) << bytes_text(resident_bytes(program, rank))
-        << std::setw(12) << bytes_text(simulation.timeline.ranks[at].peak_bytes) << "  "
-        << simulation.peak_label(at) << "\n";
+        << std::setw(12) << bytes_text(simulation.timeline.ranks[at].peak_bytes);
+    if (!device.empty()) out << std::setw(12) << bytes_text(device[rank.stage].peak());
+    out << "  " << simulation.peak_label(at) << "\n";
   }
   if (static_cast<int64_t>(program.ranks.size()) != simulation.plan.ranks()) {
     out << "One rank per stage; its tp and dp neighbours do the same at the same time.\n";
   }
-  return out.str();
+}
+
+void print_tables(const Simulation& simulation, std::ostream& out) {
+  out << simulation.plan.label() << " on " << simulation.plan.ranks() << " ranks: step "
+      << seconds_text(simulation.step_time_s()) << ", bubble "
+      << percent_text(simulation.timeline.idle_share(simulation.program)) << "\n";
+  print_ranks(simulation, {}, out);
 }
 
 std::optional<Error> write_trace(const SimulateArguments& arguments, const Simulation& simulation) {
@@ -97,6 +115,27 @@ std::optional<Error> write_trace(const SimulateArguments& arguments, const Simul
   const Json trace = trace_of(simulation.program, simulation.table,
                               {{"predicted: " + simulation.plan.label(), &simulation.timeline}});
   return write_file_atomically(arguments.trace, trace.dump());
+}
+
+// The program, or what `json` and `tables` make of it; with a trace where one is asked for.
+template <typename ToJson, typename Tables>
+int show(const SimulateArguments& arguments, const Simulation& simulation, const ToJson& json,
+         const Tables& tables, std::ostream& out, std::ostream& err) {
+  if (auto error = write_trace(arguments, simulation)) {
+    err << error->line() << "\n";
+    return kExitBadInput;
+  }
+  if (arguments.program) {
+    out << print_program(simulation.program);
+  } else if (arguments.json) {
+    out << json().dump(2) << "\n";
+  } else {
+    tables();
+    if (!arguments.trace.empty()) {
+      out << "\nThe trace is in " << arguments.trace << "; open it in ui.perfetto.dev\n";
+    }
+  }
+  return kExitOk;
 }
 
 // A plan for a framework's software: its prices on one rank of each stage.
@@ -109,15 +148,23 @@ int simulate_stack(const SimulateArguments& arguments, const LoadedPlan& loaded,
     return kExitBadInput;
   }
   const RankedPlan ranked = evaluate(**software, loaded.plan);
-  if (arguments.json) {
-    out << to_json(ranked).dump(2) << "\n";
-    return kExitOk;
-  }
-  out << ranked.plan.label() << "\non " << ranked.plan.ranks() << " ranks under " << loaded.stack
-      << ": step " << seconds_text(ranked.step_time_s) << ", bubble "
-      << percent_text(ranked.bubble_share) << ", memory " << bytes_text(ranked.memory_peak_bytes)
-      << "\n";
-  return kExitOk;
+  const Simulation simulation((*software)->model_for(loaded.plan.tp), loaded.plan,
+                              simulate_plan(**software, loaded.plan));
+  const auto json = [&] {
+    Json all = to_json(ranked);
+    all["ranks"] = ranks_json(simulation);
+    return all;
+  };
+  const auto tables = [&] {
+    out << ranked.plan.label() << "\non " << ranked.plan.ranks() << " ranks under " << loaded.stack
+        << ": step " << seconds_text(simulation.step_time_s()) << ", bubble "
+        << percent_text(ranked.bubble_share) << ", memory " << bytes_text(ranked.memory_peak_bytes)
+        << "\n";
+    print_ranks(simulation, ranked.stages, out);
+    out << "Resident and peak: the tensors of the program. Device: what the framework's process "
+           "needs.\n";
+  };
+  return show(arguments, simulation, json, tables, out, err);
 }
 
 }  // namespace
@@ -130,21 +177,9 @@ int run_simulate(const SimulateArguments& arguments, std::ostream& out, std::ost
   }
   if (!loaded->stack.empty()) return simulate_stack(arguments, *loaded, out, err);
   const Simulation simulation(*loaded);
-  if (auto error = write_trace(arguments, simulation)) {
-    err << error->line() << "\n";
-    return kExitBadInput;
-  }
-  if (arguments.program) {
-    out << print_program(simulation.program);
-  } else if (arguments.json) {
-    out << to_json(simulation).dump(2) << "\n";
-  } else {
-    out << table_of(simulation);
-    if (!arguments.trace.empty()) {
-      out << "\nThe trace is in " << arguments.trace << "; open it in ui.perfetto.dev\n";
-    }
-  }
-  return kExitOk;
+  return show(
+      arguments, simulation, [&] { return to_json(simulation); },
+      [&] { print_tables(simulation, out); }, out, err);
 }
 
 }  // namespace shardwright

@@ -288,6 +288,8 @@ class Verifier {
 
   void unite(std::span<const Ref> unit, bool tied_only) {
     const Instruction& first = instruction_at(program_, unit.front());
+    // Replicas of experts alone have seen other tokens of the same microbatches.
+    if (program_.groups.at(first.group).axis == Axis::kExpertDp) return;
     Contributions sum = gradients_[{unit.front().at, first.chunk}];
     for (size_t i = 1; i < unit.size(); ++i) {
       const int chunk = instruction_at(program_, unit[i]).chunk;

@@ -15,6 +15,7 @@ class Walk {
         orders_(orders),
         placement_(shape.placement()),
         chunks_(shape.chunks()),
+        ready_ns_(times.ready_ns),
         stride_(row_stride(shape.microbatches)) {
     SW_CHECK_EQ(times.chunks.size(), static_cast<size_t>(chunks_), "times of chunks");
     SW_CHECK(times.message_ns.empty() || times.message_ns.size() + 1 == times.chunks.size(),
@@ -31,6 +32,9 @@ class Walk {
   ScheduleWalk run() {
     ScheduleWalk out;
     out.stages.resize(shape_.stages);
+    for (size_t stage = 0; stage < ready_ns_.size(); ++stage) {
+      out.stages[stage].last_end_ns = ready_ns_[stage];
+    }
     for (int stage = shape_.stages - 1; stage >= 0; --stage) ready_.push_back(stage);
     while (!ready_.empty()) {
       const int stage = ready_.back();
@@ -60,6 +64,7 @@ class Walk {
     size_t next = 0;
     int32_t waits_for = kNever;  // place in arrived_
     int32_t held = 0;
+    int64_t sent_ns[2] = {0, 0};  // when the last activation and the last gradient have arrived
   };
 
   Pass* passes_of(int stage) {
@@ -113,13 +118,17 @@ class Walk {
       out->busy_ns += pass.duration_ns;
       line.held += pass.holds;
       out->peak_held = std::max(out->peak_held, line.held);
-      if (pass.output >= 0) send(pass, slot.microbatch, now);
+      if (pass.output >= 0) send(pass, slot, now, &line);
     }
     out->last_end_ns = now;
   }
-  void send(const Pass& pass, int microbatch, int64_t now) {
-    const int32_t place = pass.output + microbatch;
-    arrived_[place] = now + pass.message_ns;
+  void send(const Pass& pass, const Slot& slot, int64_t now, Line* line) {
+    const int32_t place = pass.output + slot.microbatch;
+    if (pass.receiver >= 0) {
+      int64_t& sent = line->sent_ns[slot.kind == Slot::kForward ? 0 : 1];
+      now = sent = std::max(now, sent) + pass.message_ns;
+    }
+    arrived_[place] = now;
     if (pass.receiver < 0 || lines_[pass.receiver].waits_for != place) return;
     lines_[pass.receiver].waits_for = kNever;
     ready_.push_back(pass.receiver);
@@ -129,6 +138,7 @@ class Walk {
   const std::vector<std::vector<Slot>>& orders_;
   const Placement placement_;
   const int chunks_;
+  const std::vector<int64_t>& ready_ns_;
   const int32_t stride_;          // of rows of arrived_
   std::vector<Pass> passes_;      // [stages, virtual_stages, kinds]
   std::vector<int64_t> arrived_;  // [chunks, forward or backward, microbatches]: its input, in ns

@@ -7,11 +7,13 @@
 
 namespace shardwright {
 
-// Times in ns, chunks in model order. A backward takes backward_input + backward_weight. A message
-// travels beside compute; consecutive chunks on the same stage need none.
+// Times in ns, chunks in model order. A backward takes backward_input + backward_weight. Messages
+// travel beside compute, those of activations and those of gradients that a stage sends one after
+// another each; consecutive chunks on the same stage need none.
 struct PassTimes {
   std::vector<ChunkUnits> chunks;   // [stages * virtual_stages]
   std::vector<int64_t> message_ns;  // [chunks - 1]: between chunk c and c + 1, either way
+  std::vector<int64_t> ready_ns;    // [stages]: none starts earlier; empty: at 0
 };
 
 struct StageWalk {

@@ -159,7 +159,7 @@ class Search {
       if (!place_layers(&plan, leaves)) continue;
       const PlanPrices& prices = software_.prices(plan);
       ++result_.stats.priced;
-      push({prices.pace * pipeline_bound_s(plan, prices), 0, Item::kPipeline, item.mesh, item.layer,
+      push({pipeline_bound_s(plan, prices), 0, Item::kPipeline, item.mesh, item.layer,
             static_cast<int>(i)},
            leaves);
     }
@@ -264,7 +264,7 @@ class Search {
       ++result_.stats.priced;
       Item next = item;
       next.kind = Item::kRecompute;
-      next.key = prices.pace * pipeline_bound_s(plan, prices);
+      next.key = pipeline_bound_s(plan, prices);
       next.recompute = static_cast<int>(i);
       push(next, leaves);
     }

@@ -3,18 +3,14 @@
 
 #include "planner/estimate.h"
 #include "planner/plan.h"
-#include "planner/schedule/walk.h"
 
 namespace shardwright {
 
-// Passes and messages in whole nanoseconds. Messages that do not travel beside compute are part of
-// the passes: every pass then takes the longest message more.
-PassTimes pass_times(const Plan& plan, const PlanPrices& prices);
-
-// No walk through the plan's schedule is shorter (schedule/bound.h).
+// Of the passes and messages alone: step_times.h, schedule/bound.h.
 double pipeline_bound_s(const Plan& plan, const PlanPrices& prices);
 
 // The same with what follows: reduction, clipping, update, gathered weights, waiting, fixed cost.
+// At most walk_step's.
 double step_bound_s(const Plan& plan, const PlanPrices& prices);
 
 // A step, from the walk through its schedule: seconds, and of them those in which a stage stands

@@ -71,17 +71,16 @@ void expect_complete(const ScheduleShape& shape, const std::vector<std::vector<S
 int64_t slow_makespan(const ScheduleShape& shape, const std::vector<std::vector<Slot>>& orders,
                       const PassTimes& times) {
   const Placement placement = shape.placement();
-  std::map<std::tuple<int, int, bool>, int64_t> end;  // chunk, microbatch, backward
+  std::map<std::tuple<int, int, bool>, int64_t> arrival;  // chunk, microbatch, backward
+  std::map<std::pair<int, bool>, int64_t> wire;           // stage, backward: free again
   std::vector<size_t> next(shape.stages);
   std::vector<int64_t> now(shape.stages);
   const auto needed = [&](int chunk, int m, bool backward) -> int64_t {
     if (!backward && chunk == 0) return 0;
     const bool turn = backward && chunk + 1 == shape.chunks();
     const int from = turn ? chunk : backward ? chunk + 1 : chunk - 1;
-    const auto found = end.find({from, m, backward && !turn});
-    if (found == end.end()) return -1;
-    const bool here = placement.stage_of_chunk(from) == placement.stage_of_chunk(chunk);
-    return found->second + (here ? 0 : times.message_ns[std::min(from, chunk)]);
+    const auto found = arrival.find({from, m, backward && !turn});
+    return found == arrival.end() ? -1 : found->second;
   };
   for (bool changed = true; changed;) {
     changed = false;
@@ -98,7 +97,13 @@ int64_t slow_makespan(const ScheduleShape& shape, const std::vector<std::vector<
         if (from < 0) continue;
         now[stage] = std::max(now[stage], from) + (backward ? ns.backward_input : ns.forward) +
                      (slot.kind == Slot::kBackward ? ns.backward_weight : 0);
-        end[{chunk, slot.microbatch, backward}] = now[stage];
+        const int to = chunk + (backward ? -1 : 1);
+        int64_t there = now[stage];
+        if (to >= 0 && to < shape.chunks() && placement.stage_of_chunk(to) != stage) {
+          int64_t& free = wire[{stage, backward}];
+          there = free = std::max(there, free) + times.message_ns[std::min(chunk, to)];
+        }
+        arrival[{chunk, slot.microbatch, backward}] = there;
       }
       ++next[stage];
       changed = true;

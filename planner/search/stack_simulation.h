@@ -1,0 +1,17 @@
+// A plan under a framework's software as a Program that has run: one rank of each stage.
+#pragma once
+
+#include "planner/program/timeline.h"
+#include "planner/search/software.h"
+
+namespace shardwright {
+
+struct StackSimulation {
+  Program program;
+  Timeline timeline;
+};
+// The makespan is the step time of evaluate() (full_search.h).
+// REQUIRES: the plan is legal and has stage_layers.
+StackSimulation simulate_plan(Software& software, const Plan& plan);
+
+}  // namespace shardwright

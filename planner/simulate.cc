@@ -1,7 +1,7 @@
 #include "planner/simulate.h"
 
 #include <algorithm>
-#include <tuple>
+#include <vector>
 
 #include "costmodel/check.h"
 #include "planner/program/buffers.h"
@@ -9,57 +9,140 @@
 namespace shardwright {
 namespace {
 
+// Gives every event of a unit its time, from those before it.
+class Clock {
+ public:
+  Clock(const Readiness& rule, const ProgramCosts& costs, Timeline* timeline)
+      : rule_(rule), costs_(costs), timeline_(*timeline) {}
+
+  void operator()(std::span<const Ref> unit) const {
+    // Members of a unit start together, when the last of them is ready.
+    Nanoseconds start = 0, duration = 0;
+    for (Ref ref : unit) {
+      rule_.for_each_before(ref, [&](Ref before) { start = std::max(start, event(before).end); });
+      duration = std::max(duration, costs_.instruction[ref.at][ref.index]);
+    }
+    for (Ref ref : unit) {
+      event(ref).start = start;
+      event(ref).end = start + duration;
+    }
+  }
+
+ private:
+  EventTime& event(Ref ref) const { return timeline_.ranks[ref.at].events[ref.index]; }
+
+  const Readiness& rule_;
+  const ProgramCosts& costs_;
+  Timeline& timeline_;
+};
+
 void place_events(const Program& program, const Readiness& rule, const ProgramCosts& costs,
                   Timeline* timeline) {
-  const auto stuck = rule.walk([&](std::span<const Ref> unit) {
-    // Members of a unit start together, when the last of them is ready.
-    Nanoseconds start = 0;
-    for (Ref ref : unit) {
-      rule.for_each_before(ref, [&](Ref before) {
-        start = std::max(start, timeline->ranks[before.at].events[before.index].end);
-      });
+  const Clock clock(rule, costs, timeline);
+  if (!rule.walk_lists(clock)) {
+    const std::vector<Ref> stuck = rule.walk(clock);
+    SW_CHECK(stuck.empty(), label_of(instruction_at(program, stuck.front()))
+                                << " of rank " << program.ranks[stuck.front().at].rank
+                                << " can never start");
+  }
+  for (size_t at = 0; at < costs.steps.size(); ++at) {
+    for (size_t i = 0; i < costs.steps[at].size(); ++i) {
+      timeline->ranks[at].events[i].steps = costs.steps[at][i];
     }
-    Nanoseconds duration = 0;
-    for (Ref ref : unit) duration = std::max(duration, costs.instruction[ref.at][ref.index]);
-    for (Ref ref : unit) {
-      EventTime& event = timeline->ranks[ref.at].events[ref.index];
-      event.start = start;
-      event.end = start + duration;
-      if (!costs.steps.empty()) event.steps = costs.steps[ref.at][ref.index];
-    }
-  });
-  SW_CHECK(stuck.empty(), label_of(instruction_at(program, stuck.front()))
-                              << " of rank " << program.ranks[stuck.front().at].rank
-                              << " can never start");
+  }
 }
 
+// Bytes that instructions allocate when they start and free when they have ended: the same for all
+// microbatches.
+class EffectBytes {
+ public:
+  explicit EffectBytes(const Program& program)
+      : program_(program),
+        known_((program.chunks.size() + 1) * static_cast<size_t>(OpCode::kCount)) {}
+
+  struct Change {
+    Bytes allocates = -1, frees = 0;
+  };
+  const Change& of(const Instruction& next) {
+    const size_t place = static_cast<size_t>(next.chunk + 1) * static_cast<size_t>(OpCode::kCount) +
+                         static_cast<size_t>(next.op);
+    Change& change = known_.at(place);
+    if (change.allocates >= 0) return change;
+    change.allocates = 0;
+    const Effects effects = effects_of(program_, next);
+    for (const Buffer& b : effects.allocates) change.allocates += bytes_of(program_, b);
+    for (const Buffer& b : effects.frees) change.frees += bytes_of(program_, b);
+    return change;
+  }
+
+ private:
+  const Program& program_;
+  std::vector<Change> known_;
+};
+
 // The running sum of live buffers over simulated time. At equal times buffers are freed before
-// others are made, as a finished instruction gives back before the next one starts.
-void count_memory(const Program& program, int at, RankTimeline* timeline) {
-  const RankProgram& rank = program.ranks[at];
-  std::vector<std::tuple<Nanoseconds, int, int, Bytes>> changes;  // time, frees first, index, bytes
-  for (int i = 0; i < static_cast<int>(rank.instructions.size()); ++i) {
-    const Effects effects = effects_of(program, rank.instructions[i]);
-    const EventTime& event = timeline->events[i];
-    for (const Buffer& b : effects.allocates) {
-      changes.emplace_back(event.start, 1, i, bytes_of(program, b));
-    }
-    for (const Buffer& b : effects.frees) {
-      // An instruction of no duration still holds its buffers while it runs.
-      const bool instant = event.end == event.start;
-      changes.emplace_back(event.end, instant ? 2 : 0, i, -bytes_of(program, b));
+// others are made, as a finished instruction gives back before the next one starts. An instruction
+// of no duration still holds its buffers while it runs.
+class MemoryCount {
+ public:
+  MemoryCount(const Program& program, int at, EffectBytes* bytes, RankTimeline* timeline)
+      : list_(program.ranks[at].instructions), timeline_(*timeline) {
+    timeline->peak_bytes = live_ = resident_bytes(program, program.ranks[at]);
+    for (int i = 0; i < static_cast<int>(list_.size()); ++i) {
+      const EffectBytes::Change& change = bytes->of(list_[i]);
+      const EventTime& event = timeline->events[i];
+      const auto lane = static_cast<size_t>(list_[i].lane);
+      if (change.allocates > 0) {
+        streams_[2 * lane].changes.push_back({event.start, 1, i, change.allocates});
+      }
+      if (change.frees > 0) {
+        const bool instant = event.end == event.start;
+        streams_[2 * lane + 1].changes.push_back({event.end, instant ? 2 : 0, i, -change.frees});
+      }
     }
   }
-  std::sort(changes.begin(), changes.end());
-  Bytes live = resident_bytes(program, rank);
-  timeline->peak_bytes = live;
-  for (const auto& [time, order, index, bytes] : changes) {
-    live += bytes;
-    if (live <= timeline->peak_bytes) continue;
-    timeline->peak_bytes = live;
-    timeline->peak_index = index;
+
+  void run() {
+    std::erase_if(streams_, [](const Stream& stream) { return stream.changes.empty(); });
+    while (!streams_.empty()) {
+      auto first = streams_.begin();
+      for (auto it = first + 1; it < streams_.end(); ++it) {
+        if (it->top() < first->top()) first = it;
+      }
+      apply(first->top());
+      if (++first->next == first->changes.size()) streams_.erase(first);
+    }
   }
-}
+
+ private:
+  struct Change {
+    Nanoseconds time = 0;
+    int order = 0, index = 0;  // of two at the same time
+    Bytes bytes = 0;
+    friend bool operator<(const Change& a, const Change& b) {
+      if (a.time != b.time) return a.time < b.time;
+      return a.order != b.order ? a.order < b.order : a.index < b.index;
+    }
+  };
+  // Starts, or ends, of one lane: in their order by themselves.
+  struct Stream {
+    std::vector<Change> changes;
+    size_t next = 0;
+    const Change& top() const { return changes[next]; }
+  };
+
+  void apply(const Change& change) {
+    live_ += change.bytes;
+    if (live_ <= timeline_.peak_bytes) return;
+    timeline_.peak_bytes = live_;
+    timeline_.peak_index = change.index;
+  }
+
+  const std::vector<Instruction>& list_;
+  RankTimeline& timeline_;
+  Bytes live_ = 0;
+  std::vector<Stream> streams_ = std::vector<Stream>(2 * static_cast<size_t>(Lane::kCount));
+};
 
 }  // namespace
 
@@ -70,8 +153,9 @@ Timeline simulate(const Program& program, const Readiness& rule, const ProgramCo
     timeline.ranks.back().events.resize(rank.instructions.size());
   }
   place_events(program, rule, costs, &timeline);
+  EffectBytes bytes(program);
   for (int at = 0; at < static_cast<int>(program.ranks.size()); ++at) {
-    count_memory(program, at, &timeline.ranks[at]);
+    MemoryCount(program, at, &bytes, &timeline.ranks[at]).run();
   }
   return timeline;
 }

@@ -164,8 +164,10 @@ Effects effects_of(const Program& program, const Instruction& instruction) {
 
 std::vector<int> chunks_of(const RankProgram& rank) {
   std::set<int> chunks;
+  int last = -1;
   for (const Instruction& instruction : rank.instructions) {
-    if (instruction.chunk >= 0) chunks.insert(instruction.chunk);
+    if (instruction.chunk >= 0 && instruction.chunk != last)
+      chunks.insert(last = instruction.chunk);
   }
   return {chunks.begin(), chunks.end()};
 }

@@ -14,13 +14,14 @@ Readiness::Readiness(const Program& program) : program_(program) {
     offset_.push_back(total);
     total += rank.instructions.size();
   }
-  lane_before_.assign(total, -1);
+  lane_before_.resize(total);
+  refs_.resize(total);
   partner_.assign(total, Ref{-1, -1});
-  unit_.assign(total, -1);
+  shared_.assign(total, -1);
   link_lanes();
   match_messages();
   match_collectives();
-  form_units();
+  if (program.messages == MessageMode::kRendezvous) form_meetings();
 }
 
 void Readiness::mismatch(Ref where, std::string what) {
@@ -34,6 +35,7 @@ void Readiness::link_lanes() {
     const auto& list = program_.ranks[at].instructions;
     for (int i = 0; i < static_cast<int>(list.size()); ++i) {
       int& previous = last[static_cast<size_t>(list[i].lane)];
+      refs_[flat({at, i})] = {at, i};
       lane_before_[flat({at, i})] = previous;
       previous = i;
       for (int wait : list[i].waits) {
@@ -45,22 +47,43 @@ void Readiness::link_lanes() {
   }
 }
 
+namespace {
+
+// Sends and receives of one pair of ranks on one channel, in issue order.
+using Queue = std::array<std::vector<Ref>, 2>;
+
+// The queues that a rank has used: it has few and uses them in turn.
+struct KnownQueue {
+  int peer = 0, channel = 0;
+  bool send = false;
+  Queue* queue = nullptr;
+};
+
+}  // namespace
+
 void Readiness::match_messages() {
-  // (from, to, channel) -> sends and receives in issue order.
-  std::map<std::tuple<int, int, int>, std::array<std::vector<Ref>, 2>> queues;
+  std::map<std::tuple<int, int, int>, Queue> queues;  // from, to, channel
+  std::vector<KnownQueue> known;
   for (int at = 0; at < static_cast<int>(program_.ranks.size()); ++at) {
     const RankProgram& rank = program_.ranks[at];
+    known.clear();
     for (int i = 0; i < static_cast<int>(rank.instructions.size()); ++i) {
       const Instruction& instruction = rank.instructions[i];
       if (!instruction.is_message()) continue;
-      if (program_.position_of(instruction.peer) < 0 || instruction.peer == rank.rank) {
-        mismatch({at, i}, "peer " + std::to_string(instruction.peer) + " is no other rank");
-        continue;
-      }
+      const int peer = instruction.peer, channel = instruction.channel();
       const bool send = instruction.is_send();
-      const int from = send ? rank.rank : instruction.peer;
-      const int to = send ? instruction.peer : rank.rank;
-      queues[{from, to, instruction.channel()}][send ? 0 : 1].push_back({at, i});
+      auto found = std::find_if(known.begin(), known.end(), [&](const KnownQueue& one) {
+        return one.channel == channel && one.send == send && one.peer == peer;
+      });
+      if (found == known.end()) {
+        if (program_.position_of(peer) < 0 || peer == rank.rank) {
+          mismatch({at, i}, "peer " + std::to_string(peer) + " is no other rank");
+          continue;
+        }
+        Queue& queue = queues[{send ? rank.rank : peer, send ? peer : rank.rank, channel}];
+        found = known.insert(known.end(), {peer, channel, send, &queue});
+      }
+      (*found->queue)[send ? 0 : 1].push_back({at, i});
     }
   }
   for (const auto& [key, ends] : queues) {
@@ -78,32 +101,46 @@ void Readiness::match_messages() {
 }
 
 void Readiness::match_collectives() {
-  for (int g = 0; g < static_cast<int>(program_.groups.size()); ++g) match_group(g);
-  check_membership();
-}
-
-void Readiness::match_group(int group) {
-  std::vector<std::vector<Ref>> issued;  // per member present
+  const int groups = static_cast<int>(program_.groups.size());
+  std::vector<std::vector<std::vector<Ref>>> issued(groups);  // by group, by member that issues
+  std::vector<Ref> strangers;
   for (int at = 0; at < static_cast<int>(program_.ranks.size()); ++at) {
-    if (!program_.groups[group].has(program_.ranks[at].rank)) continue;
-    issued.emplace_back();
-    const auto& list = program_.ranks[at].instructions;
-    for (int i = 0; i < static_cast<int>(list.size()); ++i) {
-      if (list[i].group == group) issued.back().push_back({at, i});
+    const RankProgram& rank = program_.ranks[at];
+    for (int i = 0; i < static_cast<int>(rank.instructions.size()); ++i) {
+      const int g = rank.instructions[i].group;
+      if (g < 0) continue;
+      if (g >= groups || !program_.groups[g].has(rank.rank)) {
+        strangers.push_back({at, i});
+        continue;
+      }
+      if (issued[g].empty() || issued[g].back().front().at != at) issued[g].emplace_back();
+      issued[g].back().push_back({at, i});
     }
   }
+  for (int g = 0; g < groups; ++g) match_group(g, issued[g]);
+  for (Ref ref : strangers) {
+    const int g = instruction_at(program_, ref).group;
+    mismatch(ref, "rank is no member of group " + std::to_string(g));
+  }
+}
+
+void Readiness::match_group(int group, const std::vector<std::vector<Ref>>& issued) {
+  const auto present =
+      std::count_if(program_.ranks.begin(), program_.ranks.end(),
+                    [&](const RankProgram& rank) { return program_.groups[group].has(rank.rank); });
   size_t rounds = 0, common = issued.empty() ? 0 : issued.front().size();
   for (const auto& member : issued) {
     rounds = std::max(rounds, member.size());
     common = std::min(common, member.size());
   }
+  if (static_cast<size_t>(present) > issued.size()) common = 0;
   for (size_t k = 0; k < rounds; ++k) {
     std::vector<Ref> together;
     for (const auto& member : issued) {
       if (k < member.size()) together.push_back(member[k]);
     }
     if (k < common) {
-      collectives_.push_back(std::move(together));
+      add_unit(together);
     } else {
       mismatch(together.front(),
                "not every member of group " + std::to_string(group) + " joins it");
@@ -111,38 +148,19 @@ void Readiness::match_group(int group) {
   }
 }
 
-void Readiness::check_membership() {
-  for (int at = 0; at < static_cast<int>(program_.ranks.size()); ++at) {
-    const RankProgram& rank = program_.ranks[at];
-    for (int i = 0; i < static_cast<int>(rank.instructions.size()); ++i) {
-      const int g = rank.instructions[i].group;
-      const bool known = g < static_cast<int>(program_.groups.size());
-      if (g >= 0 && (!known || !program_.groups[g].has(rank.rank))) {
-        mismatch({at, i}, "rank is no member of group " + std::to_string(g));
-      }
-    }
-  }
-}
-
 void Readiness::add_unit(std::span<const Ref> members) {
-  for (Ref ref : members) unit_[flat(ref)] = num_units();
+  for (Ref ref : members) shared_[flat(ref)] = num_shared();
   unit_members_.insert(unit_members_.end(), members.begin(), members.end());
   unit_begin_.push_back(static_cast<int>(unit_members_.size()));
 }
 
-void Readiness::form_units() {
-  for (const auto& together : collectives_) add_unit(together);
-  collectives_.clear();
-  for (int at = 0; at < static_cast<int>(program_.ranks.size()); ++at) {
-    const int count = static_cast<int>(program_.ranks[at].instructions.size());
-    for (int i = 0; i < count; ++i) {
-      const Ref ref{at, i};
-      if (unit_[flat(ref)] >= 0) continue;
-      const Ref other = partner_[flat(ref)];
-      const bool meet = program_.messages == MessageMode::kRendezvous && other.at >= 0;
-      const Ref members[] = {ref, other};
-      add_unit({members, meet ? 2U : 1U});
-    }
+// Both ends of a message, each in its turn on its list.
+void Readiness::form_meetings() {
+  for (const Ref ref : refs_) {
+    const Ref other = partner_[flat(ref)];
+    if (other.at < 0 || shared_[flat(ref)] >= 0) continue;
+    const Ref members[] = {ref, other};
+    add_unit(members);
   }
 }
 
@@ -169,9 +187,22 @@ Readiness::Progress Readiness::begin_walk() const {
   std::vector<int> next(progress.begin.begin(), progress.begin.end() - 1);
   for_each_edge([&](int before, int after) { progress.followers[next[before]++] = after; });
   for (int unit = 0; unit < num_units(); ++unit) {
-    if (progress.missing[unit] == 0) progress.ready.push_back(unit);
+    if (used(unit) && progress.missing[unit] == 0) progress.ready.push_back(unit);
   }
   return progress;
+}
+
+Readiness::Lists Readiness::begin_lists() const {
+  Lists lists;
+  const int ranks = static_cast<int>(program_.ranks.size());
+  lists.next.assign(ranks, 0);
+  lists.parked.assign(ranks, false);
+  lists.arrived.assign(num_shared(), 0);
+  for (int at = ranks - 1; at >= 0; --at) lists.free.push_back(at);
+  for (const RankProgram& rank : program_.ranks) {
+    lists.size.push_back(static_cast<int>(rank.instructions.size()));
+  }
+  return lists;
 }
 
 void Readiness::finish_unit(int unit, Progress* progress) const {

@@ -23,6 +23,17 @@ std::string v_problem(const ScheduleShape& shape) {
          std::to_string(shape.stages);
 }
 
+std::string synthesised_problem(const ScheduleShape& shape) {
+  const size_t units = shape.units.size();
+  if (units != 0 && units != static_cast<size_t>(shape.chunks())) {
+    return "synthesised has times of " + std::to_string(units) + " chunks, not of " +
+           std::to_string(shape.chunks());
+  }
+  if (shape.cap >= shape.virtual_stages) return "";
+  return "synthesised needs room for " + std::to_string(shape.virtual_stages) +
+         " chunk-microbatches a stage, not " + std::to_string(shape.cap);
+}
+
 }  // namespace
 
 std::string schedule_problem(const ScheduleShape& shape) {
@@ -39,7 +50,7 @@ std::string schedule_problem(const ScheduleShape& shape) {
     case ScheduleKind::kDualPipeV:
       return v_problem(shape);
     case ScheduleKind::kSynthesised:
-      return name + " is not known yet";
+      return synthesised_problem(shape);
     default:
       return shape.virtual_stages == 1 ? "" : name + " has no virtual stages";
   }

@@ -1,6 +1,7 @@
 #include "planner/schedule/schedule.h"
 
 #include "costmodel/check.h"
+#include "planner/schedule/synthesised.h"
 
 namespace shardwright {
 namespace {
@@ -42,6 +43,7 @@ ScheduleShape schedule_shape(const Plan& plan) {
 
 std::vector<std::vector<Slot>> schedule_orders(const ScheduleShape& shape) {
   if (shape.kind == ScheduleKind::kVHalf) return v_half_orders(shape);
+  if (shape.kind == ScheduleKind::kSynthesised) return synthesised_orders(shape);
   std::vector<std::vector<Slot>> orders;
   for (int stage = 0; stage < shape.stages; ++stage) orders.push_back(order_of(shape, stage));
   return orders;

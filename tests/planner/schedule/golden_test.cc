@@ -116,7 +116,7 @@ TEST(Golden, NothingBeatsTheSynthesised) {
   for (ScheduleKind kind : {ScheduleKind::kZbH1, ScheduleKind::kZbV}) {
     const ScheduleShape other = golden_shape(kind, kind == ScheduleKind::kZbV ? 2 : 1);
     const ScheduleShape shape = golden_shape(ScheduleKind::kSynthesised, other.virtual_stages);
-    const PassTimes times{shape.units, {}};
+    const PassTimes times{shape.units, {}, {}};
     const ScheduleWalk walk = walk_schedule(shape, schedule_orders(shape), times),
                        hand_made = walk_schedule(other, schedule_orders(other), times);
     EXPECT_EQ(walk.makespan_ns, pipeline_lower_bound_ns(shape, times));

@@ -9,6 +9,8 @@
 //   second   its last forward is of its last chunk and last microbatch: the gradient has to come
 //            back to the stage's first chunk, during which it has only so many backwards to do
 //   end      after its last gradient of inputs the stages before it have theirs to do
+//
+// The same of the wires on which stages send, where messages take longer than passes.
 #include "planner/schedule/bound.h"
 
 #include <algorithm>
@@ -45,7 +47,10 @@ class Bound {
   int64_t ns() {
     const bool phases =
         shape_.kind == ScheduleKind::kGPipe || shape_.kind == ScheduleKind::kBreadthFirst;
-    return phases ? phases_ns() : alternating_ns();
+    if (phases) return phases_ns();
+    const Pass& last = passes_.back();
+    return std::max({alternating_ns(), wire_down_ns() + last.up + last.backward,
+                     last.down + last.forward + wire_up_ns()});
   }
 
  private:
@@ -82,7 +87,7 @@ class Bound {
       forwards = std::max(forwards, phase_ns(stage, &Pass::down, &Pass::forward));
       backwards = std::max(backwards, phase_ns(stage, &Pass::up, &Pass::backward));
     }
-    return forwards + backwards;
+    return std::max(forwards, wire_down_ns()) + std::max(backwards, wire_up_ns());
   }
   int64_t phase_ns(int stage, int64_t Pass::*before, int64_t Pass::*time) const {
     const int v = shape_.virtual_stages;
@@ -95,6 +100,43 @@ class Bound {
     }
     const Pass &last = passes_.back(), &own = pass(stage, v - 1);
     return ns + last.*before + last.*time - own.*before - own.*time;
+  }
+
+  // Activations that a stage sends follow one another, and so do gradients. From the model's first
+  // forward to the last chunk's last one; from its first backward to the end.
+  int64_t wire_down_ns() const {
+    const Pass& last = passes_.back();
+    return wires_ns([&](int c, Wire* wire) {
+      if (c + 1 == chunks_ || message(c) == 0) return;
+      wire->add(passes_[c].down + passes_[c].forward, shape_.microbatches * message(c),
+                last.down + last.forward - passes_[c + 1].down);
+    });
+  }
+  int64_t wire_up_ns() const {
+    const Pass& last = passes_.back();
+    return wires_ns([&](int c, Wire* wire) {
+      if (c == 0 || message(c - 1) == 0) return;
+      wire->add(last.up + last.backward - passes_[c].up, shape_.microbatches * message(c - 1),
+                passes_[c - 1].up + passes_[c - 1].backward);
+    });
+  }
+  struct Wire {
+    int64_t before = 0, busy = 0, after = 0;
+    void add(int64_t earliest, int64_t sending, int64_t least_after) {
+      before = busy == 0 ? earliest : std::min(before, earliest);
+      after = busy == 0 ? least_after : std::min(after, least_after);
+      busy += sending;
+    }
+  };
+  template <typename Add>
+  int64_t wires_ns(const Add& add) const {
+    int64_t most = 0;
+    for (int stage = 0; stage < shape_.stages; ++stage) {
+      Wire wire;
+      for (int k = 0; k < shape_.virtual_stages; ++k) add(chunk(stage, k), &wire);
+      most = std::max(most, wire.before + wire.busy + wire.after);
+    }
+    return most;
   }
 
   // `last`: no earlier than this ends the last gradient of inputs of the stage at hand, which waits

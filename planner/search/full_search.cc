@@ -12,6 +12,7 @@
 #include "planner/schedule/schedule.h"
 #include "planner/search/pipeline_bound.h"
 #include "planner/search/plan_space.h"
+#include "planner/search/stack_simulation.h"
 
 namespace shardwright {
 namespace {
@@ -541,7 +542,9 @@ Result<SpaceResult> search_space(Software& software, const SpaceRequest& given) 
     return Error{"command line", "pin", "no degrees",
                  "some with dp * cp * tp * pp = " + std::to_string(request.ranks) + " ranks"};
   }
-  return Search(software, request, base).run();
+  SpaceResult result = Search(software, request, base).run();
+  simulate_found(software, &result.plans);
+  return result;
 }
 
 RankedPlan evaluate(Software& software, const Plan& plan) {

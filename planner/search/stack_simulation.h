@@ -1,6 +1,9 @@
 // A plan under a framework's software as a Program that has run: one rank of each stage.
 #pragma once
 
+#include <vector>
+
+#include "planner/evaluate.h"
 #include "planner/program/timeline.h"
 #include "planner/search/software.h"
 
@@ -13,5 +16,9 @@ struct StackSimulation {
 // The makespan is the step time of evaluate() (full_search.h).
 // REQUIRES: the plan is legal and has stage_layers.
 StackSimulation simulate_plan(Software& software, const Plan& plan);
+
+// The Programs of the plans that a search returns, simulated: their step times are those of the
+// search's walks.
+void simulate_found(Software& software, std::vector<RankedPlan>* plans);
 
 }  // namespace shardwright

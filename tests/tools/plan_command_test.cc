@@ -180,7 +180,23 @@ TEST_F(PlanCommand, StackSearchesTheWholeSpace) {
   SimulateArguments arguments;
   arguments.plan = path("stack.json");
   arguments.json = true;
-  EXPECT_EQ(simulate(arguments).json()["step_time_s"], json["plans"][0]["step_time_s"]);
+  arguments.trace = path("trace.json");
+  const Json simulated = simulate(arguments).json(), &best = json["plans"][0];
+  EXPECT_EQ(simulated["step_time_s"], best["step_time_s"]);
+  ASSERT_EQ(simulated["ranks"].size(), best["pp"].get<size_t>());  // one of each stage
+  // The trace ends with the step, in microseconds.
+  double end = 0;
+  const Json trace = read_json_file(path("trace.json")).value();
+  for (const Json& event : trace["traceEvents"]) {
+    if (event["ph"] == "X") {
+      end = std::max(end, event["ts"].get<double>() + event["dur"].get<double>());
+    }
+  }
+  EXPECT_NEAR(end * 1e-6, best["step_time_s"].get<double>(), 1e-8);
+  arguments.json = false;
+  expect_lines_within(simulate(arguments).out, 100);
+  arguments.program = true;
+  EXPECT_EQ(simulate(arguments).out.rfind("shardwright.program/1 ", 0), 0U);
 }
 
 TEST_F(PlanCommand, StackRefusesUnknownChoices) {

@@ -9,47 +9,62 @@
 namespace shardwright {
 namespace {
 
-// Gives every event of a unit its time, from those before it.
+// Gives every event of a unit its time, from those before it. Ends are kept close together: events
+// of large programs do not fit into a core's cache.
 class Clock {
  public:
-  Clock(const Readiness& rule, const ProgramCosts& costs, Timeline* timeline)
-      : rule_(rule), costs_(costs), timeline_(*timeline) {}
+  Clock(const Program& program, const Readiness& rule, const ProgramCosts& costs)
+      : rule_(rule), costs_(costs) {
+    for (const RankProgram& rank : program.ranks) ends_.emplace_back(rank.instructions.size());
+  }
 
-  void operator()(std::span<const Ref> unit) const {
+  void operator()(std::span<const Ref> unit) {
     // Members of a unit start together, when the last of them is ready.
     Nanoseconds start = 0, duration = 0;
     for (Ref ref : unit) {
-      rule_.for_each_before(ref, [&](Ref before) { start = std::max(start, event(before).end); });
+      rule_.for_each_before(
+          ref, [&](Ref before) { start = std::max(start, ends_[before.at][before.index]); });
       duration = std::max(duration, costs_.instruction[ref.at][ref.index]);
     }
     for (Ref ref : unit) {
-      event(ref).start = start;
-      event(ref).end = start + duration;
+      ends_[ref.at][ref.index] = start + duration;
+      if (unit.size() > 1) shared_.emplace_back(ref, duration);
+    }
+  }
+
+  void fill(Timeline* timeline) const {
+    for (size_t at = 0; at < ends_.size(); ++at) {
+      for (size_t i = 0; i < ends_[at].size(); ++i) {
+        EventTime& event = timeline->ranks[at].events[i];
+        event.end = ends_[at][i];
+        event.start = event.end - costs_.instruction[at][i];
+        if (!costs_.steps.empty()) event.steps = costs_.steps[at][i];
+      }
+    }
+    for (const auto& [ref, duration] : shared_) {
+      EventTime& event = timeline->ranks[ref.at].events[ref.index];
+      event.start = event.end - duration;
     }
   }
 
  private:
-  EventTime& event(Ref ref) const { return timeline_.ranks[ref.at].events[ref.index]; }
-
   const Readiness& rule_;
   const ProgramCosts& costs_;
-  Timeline& timeline_;
+  std::vector<std::vector<Nanoseconds>> ends_;       // by position and index
+  std::vector<std::pair<Ref, Nanoseconds>> shared_;  // units that last as long as their slowest
 };
 
 void place_events(const Program& program, const Readiness& rule, const ProgramCosts& costs,
                   Timeline* timeline) {
-  const Clock clock(rule, costs, timeline);
+  Clock clock(program, rule, costs);
   if (!rule.walk_lists(clock)) {
+    // Starts anew: times follow from the rule, not from the order of visits.
     const std::vector<Ref> stuck = rule.walk(clock);
     SW_CHECK(stuck.empty(), label_of(instruction_at(program, stuck.front()))
                                 << " of rank " << program.ranks[stuck.front().at].rank
                                 << " can never start");
   }
-  for (size_t at = 0; at < costs.steps.size(); ++at) {
-    for (size_t i = 0; i < costs.steps[at].size(); ++i) {
-      timeline->ranks[at].events[i].steps = costs.steps[at][i];
-    }
-  }
+  clock.fill(timeline);
 }
 
 // Bytes that instructions allocate when they start and free when they have ended: the same for all

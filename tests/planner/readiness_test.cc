@@ -54,25 +54,61 @@ TEST(Readiness, CollectivesAreOneUnit) {
   EXPECT_EQ(members[1], (Ref{1, 3}));
 }
 
-// Every instruction is visited once, after everything that the rule puts before it.
-TEST(Readiness, WalkRespectsTheRule) {
+// Every instruction is visited once, after everything that the rule puts before it: in both orders.
+TEST(Readiness, WalksRespectTheRule) {
   std::mt19937 random(2);
   const ModelSpec model = shipped_model("tiny-gpt");
-  for (int i = 0; i < 40; ++i) {
-    const Program program = compile(model, random_plan(model, &random), {i % 2 == 0, i % 3 == 0});
+  for (int i = 0; i < 60; ++i) {
+    const Plan plan = i < 20 ? random_plan(model, &random) : random_split(model, &random);
+    const Program program = compile(model, plan, {i % 2 == 0, i % 3 == 0});
     const Readiness rule(program);
-    std::set<Ref> done;
     size_t total = 0;
     for (const RankProgram& rank : program.ranks) total += rank.instructions.size();
-    const auto stuck = rule.walk([&](std::span<const Ref> unit) {
-      for (Ref ref : unit) {
-        rule.for_each_before(ref, [&](Ref before) { EXPECT_TRUE(done.count(before)); });
-      }
-      for (Ref ref : unit) EXPECT_TRUE(done.insert(ref).second);
-    });
-    EXPECT_TRUE(stuck.empty());
-    EXPECT_EQ(done.size(), total);
+    for (bool lists : {false, true}) {
+      std::set<Ref> done;
+      const auto visit = [&](std::span<const Ref> unit) {
+        for (Ref ref : unit) {
+          rule.for_each_before(ref, [&](Ref before) { EXPECT_TRUE(done.count(before)); });
+        }
+        for (Ref ref : unit) EXPECT_TRUE(done.insert(ref).second);
+      };
+      EXPECT_TRUE(lists ? rule.walk_lists(visit) : rule.walk(visit).empty()) << plan.label();
+      EXPECT_EQ(done.size(), total) << plan.label();
+    }
   }
+}
+
+// Two ranks that list what they receive before what they send, each on a lane of its own.
+TEST(Readiness, ListsThatWaitForEachOtherAreLeftToWalk) {
+  Program program;
+  program.world = 2;
+  program.chunks.resize(3);
+  for (int rank : {0, 1}) {
+    program.ranks.push_back({rank, 0, 0, rank, 0, {}});
+    Instruction receive;
+    receive.op = rank == 0 ? OpCode::kReceiveGradient : OpCode::kReceiveActivation;
+    receive.lane = rank == 0 ? Lane::kGradientIn : Lane::kActivationIn;
+    receive.chunk = rank;
+    receive.peer = 1 - rank;
+    Instruction send = receive;
+    send.op = rank == 0 ? OpCode::kSendActivation : OpCode::kSendGradient;
+    send.lane = rank == 0 ? Lane::kActivationOut : Lane::kGradientOut;
+    program.ranks.back().instructions = {receive, send};
+  }
+  const Readiness rule(program);
+  ASSERT_TRUE(rule.mismatches().empty()) << rule.mismatches().front().what;
+  EXPECT_FALSE(rule.walk_lists([](std::span<const Ref>) {}));
+  EXPECT_TRUE(rule.walk([](std::span<const Ref>) {}).empty());
+  // Meeting changes nothing, but on one lane there is no way at all.
+  program.messages = MessageMode::kRendezvous;
+  const Readiness meeting(program);
+  EXPECT_TRUE(meeting.walk([](std::span<const Ref>) {}).empty());
+  for (RankProgram& rank : program.ranks) {
+    for (Instruction& next : rank.instructions) next.lane = Lane::kCompute;
+  }
+  const Readiness blocked(program);
+  EXPECT_FALSE(blocked.walk_lists([](std::span<const Ref>) {}));
+  EXPECT_EQ(blocked.walk([](std::span<const Ref>) {}).size(), 4U);
 }
 
 TEST(Readiness, ReportsWhatCannotMatch) {

@@ -8,14 +8,15 @@
 namespace shardwright {
 
 ChunkRunner::ChunkRunner(Ops& ops, const ModelSpec& model, const ChunkShape& chunk,
-                         Weights& weights, Group* tp_group, float loss_scale)
+                         Weights& weights, const ScratchSet& scratch, Group* tp_group,
+                         float loss_scale)
     : ops_(ops),
       model_(model),
       chunk_(chunk),
       weights_(weights),
       tp_(tp_group),
       loss_scale_(loss_scale),
-      scratch_(ops, model, chunk),
+      scratch_(scratch),
       eps_(static_cast<float>(model.norm_eps)) {
   const LayerShape shape(model, chunk_, model.kinds.front());
   T_ = shape.tokens;

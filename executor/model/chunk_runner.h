@@ -43,7 +43,7 @@ class ChunkRunner {
   // `tp_group` may be null when tp is 1. All references must outlive this. `loss_scale` multiplies
   // the gradient of the summed loss: 1 / tokens of the whole step.
   ChunkRunner(Ops& ops, const ModelSpec& model, const ChunkShape& chunk, Weights& weights,
-              Group* tp_group, float loss_scale);
+              const ScratchSet& scratch, Group* tp_group, float loss_scale);
 
   // Performs one step of the lists of costmodel/steps.h. An op it has no routine for is a broken
   // invariant that names it.
@@ -83,7 +83,7 @@ class ChunkRunner {
   Weights& weights_;
   Group* tp_;
   float loss_scale_;
-  ScratchSet scratch_;
+  const ScratchSet& scratch_;
   // Local widths.
   int64_t T_, h_, qkv_, context_, ffn_, up_, vocab_share_;
   bool gated_;

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "executor/model/chunk_runner.h"
 
 namespace shardwright {
@@ -8,18 +10,15 @@ namespace {
 std::optional<Error> check_choices(const Plan& plan) {
   const auto refuse = [](const char* field, const std::string& found, const char* expected) {
     return Error{"plan", field, found,
-                 std::string(expected) + " (the executor knows dp, tp and pp)"};
+                 std::string(expected) + " (the executor knows dp, tp, pp and virtual stages)"};
   };
   const Split& split = plan.split;
   if (split.cp > 1) return refuse("cp", std::to_string(split.cp), "1");
   if (split.ep > 1) return refuse("ep", std::to_string(split.ep), "1");
   if (split.etp > 0) return refuse("etp", std::to_string(split.etp), "none");
   if (split.sequence_parallel) return refuse("sequence_parallel", "true", "false");
-  if (plan.schedule > ScheduleKind::kOneFOneB) {
-    return refuse("schedule", name_of(plan.schedule), "gpipe or 1f1b");
-  }
-  if (plan.virtual_stages > 1) {
-    return refuse("virtual_stages", std::to_string(plan.virtual_stages), "1");
+  if (splits_backward(plan.schedule) || plan.schedule == ScheduleKind::kSynthesised) {
+    return refuse("schedule", name_of(plan.schedule), "gpipe, 1f1b or breadth-first");
   }
   if (plan.zero > 0) return refuse("zero", std::to_string(plan.zero), "0");
   if (plan.mtp_layers > 0) return refuse("mtp_layers", std::to_string(plan.mtp_layers), "0");
@@ -41,10 +40,24 @@ std::optional<Error> check_choices(const Plan& plan) {
   return std::nullopt;
 }
 
+// Of several chunks a stage each has layers.
+std::optional<Error> check_chunks(const Plan& plan, RunDevice device) {
+  if (plan.virtual_stages == 1) return std::nullopt;
+  const auto refuse = [&](const char* expected) {
+    return Error{"plan", "virtual_stages", std::to_string(plan.virtual_stages), expected};
+  };
+  if (device == RunDevice::kCuda) return refuse("1 on GPUs");
+  if (std::count(plan.stage_layers.begin(), plan.stage_layers.end(), 0) > 0) {
+    return refuse("chunks with layers");
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 std::optional<Error> check_executable(const ModelSpec& model, const Plan& plan, RunDevice device) {
   if (auto error = check_choices(plan)) return error;
+  if (auto error = check_chunks(plan, device)) return error;
   const DataType type = plan.precision;
   const auto refuse = [&](const std::string& field, const std::string& found,
                           const std::string& expected) {

@@ -22,13 +22,13 @@ void* SavedSet::find(Saved name, int64_t layer) const {
   return nullptr;
 }
 
-ScratchSet::ScratchSet(Ops& ops, const ModelSpec& model, const ChunkShape& chunk) : ops_(ops) {
-  for (const ScratchTensor& tensor : scratch_tensors(model, chunk)) {
+ScratchSet::ScratchSet(Ops& ops, const ModelSpec& model, const std::vector<ChunkShape>& chunks)
+    : ops_(ops) {
+  for (const ScratchTensor& tensor : scratch_tensors(model, chunks)) {
     blocks_[static_cast<size_t>(tensor.name)] = ops.allocate(tensor.bytes);
   }
-  if (!chunk.recompute || chunk.num_layers == 0) return;
-  // Executable models have layers of one shape, so the first stands for all.
-  for (const SavedTensor& tensor : layer_tensors(model, chunk, chunk.first_layer)) {
+  // Executable models have layers of one shape: those of one stand for all.
+  for (const SavedTensor& tensor : rebuilt_tensors(model, chunks)) {
     rebuilt_.emplace_back(tensor.name, ops.allocate(tensor.bytes));
   }
 }

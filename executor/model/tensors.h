@@ -30,10 +30,11 @@ class SavedSet {
   std::vector<Entry> entries_;
 };
 
+// For all chunks of a rank, which work one after another.
 class ScratchSet {
  public:
   // With recomputation also one layer's tensors, rebuilt layer after layer.
-  ScratchSet(Ops& ops, const ModelSpec& model, const ChunkShape& chunk);
+  ScratchSet(Ops& ops, const ModelSpec& model, const std::vector<ChunkShape>& chunks);
   ~ScratchSet();
   ScratchSet(const ScratchSet&) = delete;
   ScratchSet& operator=(const ScratchSet&) = delete;

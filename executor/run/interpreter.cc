@@ -71,6 +71,9 @@ void Interpreter::make_groups() {
 }
 
 void Interpreter::make_chunks() {
+  std::vector<ChunkShape> shapes;
+  for (int chunk : chunks_of(rank_)) shapes.push_back(program_.chunks.at(chunk).shape());
+  scratch_ = std::make_unique<ScratchSet>(ops_, model_, shapes);
   for (int chunk : chunks_of(rank_)) {
     const ChunkInfo& info = program_.chunks.at(chunk);
     const ChunkShape shape = info.shape();
@@ -79,8 +82,8 @@ void Interpreter::make_chunks() {
     ChunkState& state = chunks_[chunk];
     state.weights = std::make_unique<Weights>(ops_, model_, shape, rank_.tp, settings_.optimizer,
                                               settings_.init);
-    state.runner = std::make_unique<ChunkRunner>(ops_, model_, shape, *state.weights, tp_,
-                                                 static_cast<float>(1.0 / tokens));
+    state.runner = std::make_unique<ChunkRunner>(ops_, model_, shape, *state.weights, *scratch_,
+                                                 tp_, static_cast<float>(1.0 / tokens));
   }
 }
 

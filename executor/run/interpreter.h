@@ -106,6 +106,7 @@ class Interpreter {
   SampleSource samples_;
   const RankProgram& rank_;
   Readiness rule_;
+  std::unique_ptr<ScratchSet> scratch_;
   std::map<int, ChunkState> chunks_;
   std::map<int, Group*> groups_;  // by Program's group index
   Group* tp_ = nullptr;

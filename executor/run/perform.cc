@@ -112,6 +112,8 @@ void Interpreter::clip(const Instruction& next, Stamps* stamps) {
   // head's first tp rank of every replica.
   chunks_.at(next.chunk).weights->counted_square_sum(&sums_[rank_.dp == 0 ? kSquares : kUncounted]);
   const int64_t squared = ops_.lanes().stamp();
+  // The last of a rank's chunks also unites the ranks.
+  if (!next.is_collective()) return record({start, squared}, stamps);
   const Timing reduced = groups_.at(next.group)->all_reduce(sums_, 2, ReduceOp::kSum);
   ops_.clip_scale(&sums_[kSquares], settings_.clip_norm, &scalars_->grad_scale);
   ops_.download(sums_host_, sums_, kSums * static_cast<Bytes>(sizeof(double)));

@@ -27,6 +27,7 @@ struct Case {
   int64_t dp, tp, pp, micro_batch;
   ScheduleKind schedule;
   Recompute recompute;
+  int64_t virtual_stages = 1;
 };
 
 // Random legal plans: every product of degrees on 1, 2, 4 and 8 ranks, random in the rest.
@@ -49,12 +50,23 @@ std::vector<Case> random_cases() {
       }
     }
   }
+  // Several chunks a stage, with one layer each or two.
+  const auto one = ScheduleKind::kOneFOneB, breadth = ScheduleKind::kBreadthFirst;
+  cases.push_back({"gpt2", true, 1, 1, 2, 2, one, Recompute::kNone, 2});
+  cases.push_back({"llama", false, 2, 2, 2, 1, one, Recompute::kFull, 2});
+  cases.push_back({"gpt2", false, 2, 1, 2, 2, breadth, Recompute::kFull, 2});
+  cases.push_back({"llama", true, 1, 2, 2, 4, breadth, Recompute::kNone, 2});
   return cases;
 }
 
 Plan plan_of(const ModelSpec& model, const Case& c, OptimizerKind optimizer) {
   Plan plan = make_plan(model, c.dp, c.tp, c.pp, c.micro_batch, kGlobalBatch, kSeq);
   plan.schedule = c.schedule;
+  plan.virtual_stages = c.virtual_stages;
+  if (c.virtual_stages > 1) {
+    const int64_t chunks = c.pp * c.virtual_stages;
+    plan.stage_layers.assign(static_cast<size_t>(chunks), model.layers() / chunks);
+  }
   plan.recompute = c.recompute;
   plan.optimizer = optimizer;
   return plan;
@@ -140,7 +152,10 @@ std::string name_of_case(const ::testing::TestParamInfo<Case>& info) {
   return c.kind + (c.tied ? "_tied" : "_untied") + "_dp" + std::to_string(c.dp) + "_tp" +
          std::to_string(c.tp) + "_pp" + std::to_string(c.pp) + "_mb" +
          std::to_string(c.micro_batch) +
-         (c.schedule == ScheduleKind::kGPipe ? "_gpipe_" : "_1f1b_") + name_of(c.recompute);
+         (c.schedule == ScheduleKind::kGPipe      ? "_gpipe_"
+          : c.schedule == ScheduleKind::kOneFOneB ? "_1f1b_"
+                                                  : "_breadth_") +
+         name_of(c.recompute) + (c.virtual_stages > 1 ? "_v2" : "");
 }
 
 INSTANTIATE_TEST_SUITE_P(RandomPlans, Equivalence, ::testing::ValuesIn(random_cases()),

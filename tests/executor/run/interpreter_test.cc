@@ -114,10 +114,18 @@ TEST(CheckExecutable, NamesTheChoiceThatIsPricedOnly) {
     return refusal(model, other);
   };
   EXPECT_EQ(with([](Plan* p) { p->split.cp = 2; }),
-            "plan: cp: found 2, expected 1 (the executor knows dp, tp and pp)");
+            "plan: cp: found 2, expected 1 (the executor knows dp, tp, pp and virtual stages)");
   EXPECT_NE(with([](Plan* p) { p->schedule = ScheduleKind::kZbH1; }).find("found zb-h1"),
             std::string::npos);
-  EXPECT_NE(with([](Plan* p) { p->virtual_stages = 2; }).find("virtual_stages: found 2"),
+  EXPECT_EQ(with([](Plan* p) {
+              p->virtual_stages = 2;
+              p->stage_layers = {1, 1, 1, 1};
+            }),
+            "");
+  EXPECT_NE(with([](Plan* p) {
+              p->virtual_stages = 2;
+              p->stage_layers = {0, 2, 2, 0};
+            }).find("virtual_stages: found 2"),
             std::string::npos);
   EXPECT_NE(with([](Plan* p) { p->zero = 3; }).find("zero: found 3"), std::string::npos);
   EXPECT_NE(with([](Plan* p) { p->recompute_layers = 1; }).find("recompute_layers"),

@@ -38,7 +38,7 @@ Json config_of(const std::string& kind, bool tied) {
 void collect(const Interpreter& interpreter, Ops& ops, const Program& program,
              WholeWeights* whole) {
   for (int chunk = 0; chunk < static_cast<int>(program.chunks.size()); ++chunk) {
-    if (interpreter.rank_program().stage != chunk) continue;
+    if (interpreter.rank_program().stage != program.chunks[chunk].stage) continue;
     const Weights& weights = interpreter.weights(chunk);
     std::vector<float> values(static_cast<size_t>(weights.size()));
     ops.download(values.data(), weights.values(),

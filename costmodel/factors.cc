@@ -1,5 +1,6 @@
 #include "costmodel/factors.h"
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "costmodel/check.h"
@@ -50,6 +51,10 @@ constexpr std::array<FactorInfo, kNumFactors> kInfos = {{
      "optimizer launches, gradient clipping, logging, data"},
 }};
 
+// Of the spread between owners, how much is left within a family; the rest is between families. A
+// start that the refit replaces: (0.6, 0.8) has the length 1.
+constexpr double kWithinShare = 0.6;
+
 }  // namespace
 
 const char* name_of(FactorOwner owner) {
@@ -69,17 +74,45 @@ FactorTable::FactorTable() {
   for (size_t i = 0; i < kNumFactors; ++i) {
     usual[i] = kInfos[i].usual;
     spread[i] = kInfos[i].spread;
+    within[i] = kInfos[i].spread * kWithinShare;
   }
 }
 
-double FactorTable::value(Factor factor, const std::string& owner) const {
-  const FactorInfo& info = info_of(factor);
-  const auto& owners = of[static_cast<size_t>(info.owner)];
-  const auto found = owners.find(owner);
-  const double fallback = usual[static_cast<size_t>(factor)];
-  if (found == owners.end()) return fallback;
+const std::string& FactorTable::family_of(FactorOwner kind, const std::string& owner) const {
+  static const std::string kNone;
+  const auto& families = family[static_cast<size_t>(kind)];
+  const auto found = families.find(owner);
+  return found == families.end() ? kNone : found->second;
+}
+
+namespace {
+
+std::optional<double> find_value(const FactorTable::Values& values, const std::string& owner,
+                                 Factor factor) {
+  const auto found = values.find(owner);
+  if (found == values.end()) return std::nullopt;
   const auto value = found->second.find(factor);
-  return value == found->second.end() ? fallback : value->second;
+  if (value == found->second.end()) return std::nullopt;
+  return value->second;
+}
+
+}  // namespace
+
+double FactorTable::value(Factor factor, const std::string& owner) const {
+  const FactorOwner kind = info_of(factor).owner;
+  const Values& values = of[static_cast<size_t>(kind)];
+  if (const auto own = find_value(values, owner, factor)) return *own;
+  return find_value(values, family_of(kind, owner), factor)
+      .value_or(usual[static_cast<size_t>(factor)]);
+}
+
+double FactorTable::doubt(Factor factor, const std::string& owner) const {
+  const FactorOwner kind = info_of(factor).owner;
+  const Values& values = uncertainty[static_cast<size_t>(kind)];
+  if (const auto own = find_value(values, owner, factor)) return *own;
+  const auto of_family = find_value(values, family_of(kind, owner), factor);
+  const auto i = static_cast<size_t>(factor);
+  return of_family ? std::hypot(*of_family, within[i]) : spread[i];
 }
 
 Factors FactorTable::resolve(const std::string& device, const std::string& interconnect,
@@ -92,17 +125,53 @@ Factors FactorTable::resolve(const std::string& device, const std::string& inter
   return out;
 }
 
-Json to_json(const FactorTable& table) {
+namespace {
+
+Json to_json(const std::array<FactorTable::Values, 3>& by_kind) {
   Json json = Json::object();
+  for (size_t kind = 0; kind < by_kind.size(); ++kind) {
+    Json& owners = json[name_of(static_cast<FactorOwner>(kind))] = Json::object();
+    for (const auto& [owner, values] : by_kind[kind]) {
+      for (const auto& [factor, value] : values) owners[owner][info_of(factor).name] = value;
+    }
+  }
+  return json;
+}
+
+struct Span {
+  double low = 0, high = 0;
+};
+
+// `span_of(info)`: what a value of the factor may be.
+template <typename SpanOf>
+std::optional<Error> read_owners(Fields* top, const std::string& file, const std::string& prefix,
+                                 SpanOf&& span_of, std::array<FactorTable::Values, 3>* out) {
+  for (size_t kind = 0; kind < out->size(); ++kind) {
+    const std::string name = name_of(static_cast<FactorOwner>(kind));
+    if (!top->has(name)) continue;
+    for (const auto& [owner, values] : top->object(name).items()) {
+      Fields fields(values, file, prefix + name + "." + owner + ".");
+      for (size_t i = 0; i < kNumFactors; ++i) {
+        const FactorInfo& info = kInfos[i];
+        if (info.owner != static_cast<FactorOwner>(kind) || !fields.has(info.name)) continue;
+        const Span span = span_of(info);
+        (*out)[kind][owner][static_cast<Factor>(i)] = fields.number(info.name, span.low, span.high);
+      }
+      if (auto error = fields.finish()) return error;
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+Json to_json(const FactorTable& table) {
+  Json json = to_json(table.of);
+  json["uncertainty"] = to_json(table.uncertainty);
   for (size_t i = 0; i < kNumFactors; ++i) {
     json["usual"][kInfos[i].name] = table.usual[i];
     json["spread"][kInfos[i].name] = table.spread[i];
-  }
-  for (size_t kind = 0; kind < table.of.size(); ++kind) {
-    Json& owners = json[name_of(static_cast<FactorOwner>(kind))] = Json::object();
-    for (const auto& [owner, values] : table.of[kind]) {
-      for (const auto& [factor, value] : values) owners[owner][info_of(factor).name] = value;
-    }
+    json["within"][kInfos[i].name] = table.within[i];
   }
   return json;
 }
@@ -110,7 +179,8 @@ Json to_json(const FactorTable& table) {
 Result<FactorTable> read_factors(const Json& json, const std::string& file) {
   FactorTable table;
   Fields top(json, file);
-  for (const auto& [name, values] : {std::pair{"usual", &table.usual}, {"spread", &table.spread}}) {
+  for (const auto& [name, values] :
+       {std::pair{"usual", &table.usual}, {"spread", &table.spread}, {"within", &table.within}}) {
     if (!top.has(name)) continue;
     Fields fields(top.object(name), file, std::string(name) + ".");
     for (size_t i = 0; i < kNumFactors; ++i) {
@@ -118,22 +188,43 @@ Result<FactorTable> read_factors(const Json& json, const std::string& file) {
     }
     if (auto error = fields.finish()) return *error;
   }
-  for (size_t kind = 0; kind < table.of.size(); ++kind) {
-    const std::string name = name_of(static_cast<FactorOwner>(kind));
-    if (!top.has(name)) continue;
-    for (const auto& [owner, values] : top.object(name).items()) {
-      Fields fields(values, file, name + "." + owner + ".");
-      for (size_t i = 0; i < kNumFactors; ++i) {
-        const FactorInfo& info = kInfos[i];
-        if (info.owner != static_cast<FactorOwner>(kind) || !fields.has(info.name)) continue;
-        table.of[kind][owner][static_cast<Factor>(i)] =
-            fields.number(info.name, info.low * 0.1, info.high * 10);
-      }
-      if (auto error = fields.finish()) return *error;
+  const auto plausible = [](const FactorInfo& info) {
+    return Span{info.low * 0.1, info.high * 10};
+  };
+  if (auto error = read_owners(&top, file, "", plausible, &table.of)) return *error;
+  if (top.has("uncertainty")) {
+    Fields doubts(top.object("uncertainty"), file, "uncertainty.");
+    const auto some = [](const FactorInfo&) { return Span{1e-9, 1e3}; };
+    if (auto error = read_owners(&doubts, file, "uncertainty.", some, &table.uncertainty)) {
+      return *error;
     }
+    if (auto error = doubts.finish()) return *error;
   }
   if (auto error = top.finish()) return *error;
   return table;
+}
+
+std::optional<Error> read_families(const Json& json, const std::string& file, FactorTable* table) {
+  Fields top(json, file);
+  top.text("schema");
+  for (FactorOwner kind : {kDevice, kStack}) {
+    const std::string name = name_of(kind);
+    auto& members = table->family[static_cast<size_t>(kind)];
+    for (const Json& one : top.array(name)) {
+      Fields fields(one, file, name + "[].");
+      const std::string family = fields.text("family");
+      fields.text("reason");
+      for (const Json& member : fields.array("members")) {
+        const std::string owner = member.is_string() ? member.get<std::string>() : "";
+        if (owner.empty() || owner == family || !members.emplace(owner, family).second) {
+          fields.fail("members", quote(member), "names of owners, each in one family");
+          break;
+        }
+      }
+      if (auto error = fields.finish()) return error;
+    }
+  }
+  return top.finish();
 }
 
 }  // namespace shardwright

@@ -6,6 +6,7 @@
 
 #include <array>
 #include <map>
+#include <optional>
 #include <string>
 
 #include "costmodel/json.h"
@@ -63,20 +64,32 @@ struct Factors {
 };
 Factors neutral_factors();
 
-// Fitted values by owner: an owner that is not listed, or a factor that its owner does not list,
-// has the usual value.
+// Fitted values by owner. A factor that its owner does not list has the value of the owner's family
+// (profiles/families.json), which stands among the owners under its own name, else the usual value.
 struct FactorTable {
-  // owner kind, name of the owner, factor
-  std::array<std::map<std::string, std::map<Factor, double>>, 3> of;
-  std::array<double, kNumFactors> usual, spread;  // as FactorInfo has them, or refitted
+  using Values = std::map<std::string, std::map<Factor, double>>;  // owner, factor
+  // By owner kind.
+  std::array<Values, 3> of;
+  std::array<Values, 3> uncertainty;                         // standard deviation of ln(value)
+  std::array<std::map<std::string, std::string>, 3> family;  // of an owner
+  // As FactorInfo has them, or refitted: `spread` of an owner of no known family, `within` of one
+  // around its family.
+  std::array<double, kNumFactors> usual, spread, within;
   FactorTable();
   Factors resolve(const std::string& device, const std::string& interconnect,
                   const std::string& stack) const;
   double value(Factor factor, const std::string& owner) const;
+  // Standard deviation of ln(value) that is left after all runs that were seen.
+  double doubt(Factor factor, const std::string& owner) const;
+  const std::string& family_of(FactorOwner kind, const std::string& owner) const;  // "": none
 };
-// {"usual": {...}, "spread": {...}, "device": {"h100-sxm-80gb": {"gemm": 1.2, ...}, ...},
-// "interconnect": ..., "stack": ...}
+// {"usual": {...}, "spread": {...}, "within": {...}, "device": {"h100-sxm-80gb": {"gemm": 1.2,
+// ...}, ...}, "interconnect": ..., "stack": ..., "uncertainty": {"device": ..., ...}}, without the
+// families.
 Json to_json(const FactorTable& table);
 Result<FactorTable> read_factors(const Json& json, const std::string& file);
+// profiles/families.json: {"schema": ..., "device": [{"family": "hopper", "reason": "...",
+// "members": [...]}, ...], "stack": [...]} into table->family.
+std::optional<Error> read_families(const Json& json, const std::string& file, FactorTable* table);
 
 }  // namespace shardwright

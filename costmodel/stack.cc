@@ -26,9 +26,12 @@ void for_each_fact(KernelsType& kernels, Each&& each) {
 void merge(const FactorTable& from, FactorTable* into) {
   into->usual = from.usual;
   into->spread = from.spread;
-  for (size_t kind = 0; kind < from.of.size(); ++kind) {
-    for (const auto& [owner, values] : from.of[kind]) {
-      for (const auto& [factor, value] : values) into->of[kind][owner][factor] = value;
+  into->within = from.within;
+  for (auto values : {&FactorTable::of, &FactorTable::uncertainty}) {
+    for (size_t kind = 0; kind < from.of.size(); ++kind) {
+      for (const auto& [owner, own] : (from.*values)[kind]) {
+        for (const auto& [factor, value] : own) (into->*values)[kind][owner][factor] = value;
+      }
     }
   }
 }
@@ -74,7 +77,21 @@ Result<FactorTable> load_factors(const std::string& profiles_dir) {
   const std::string path = profiles_dir + "/factors.json";
   const Result<Json> json = read_json_file(path);
   if (!json.ok()) return json.error();
-  return read_factors(*json, path);
+  Result<FactorTable> table = read_factors(*json, path);
+  if (!table.ok()) return table.error();
+  const Result<FactorTable> families = load_families(profiles_dir);
+  if (!families.ok()) return families.error();
+  table->family = families->family;
+  return table;
+}
+
+Result<FactorTable> load_families(const std::string& profiles_dir) {
+  const std::string path = profiles_dir + "/families.json";
+  const Result<Json> json = read_json_file(path);
+  if (!json.ok()) return json.error();
+  FactorTable table;
+  if (auto error = read_families(*json, path, &table)) return *error;
+  return table;
 }
 
 Result<Stack> load_stack(const std::string& text, const std::string& profiles_dir) {

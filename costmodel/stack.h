@@ -24,7 +24,10 @@ struct Stack {
 Result<Stack> load_stack(const std::string& text, const std::string& profiles_dir);
 Result<Stack> read_stack(const Json& json, const std::string& file, FactorTable factors);
 Json to_json(const Stack& stack);  // with all its factors
+// profiles_dir/factors.json with the families of profiles_dir/families.json.
 Result<FactorTable> load_factors(const std::string& profiles_dir);
+// The families alone, every factor at its prior: where a refit starts.
+Result<FactorTable> load_families(const std::string& profiles_dir);
 
 // The interconnect that the cluster's factors belong to: the outermost level's name and GB/s of a
 // device, "infiniband-25"; "" on one node.

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <tuple>
 
 #include "costmodel/check.h"
+#include "planner/normal_equations.h"
 
 namespace shardwright {
 namespace {
@@ -17,9 +17,11 @@ constexpr double kDone = 2e-4;
 // One value that the fit may move.
 struct Unknown {
   Factor factor{};
-  std::string owner;
-  double centre = 0;  // ln
-  double value = 0;   // ln
+  std::string owner;    // "" for what is usual
+  int64_t parent = -1;  // the unknown that is its centre, or -1
+  double centre = 0;    // ln, without a parent
+  double spread = 0;
+  double value = 0;  // ln
 };
 
 const std::string& owner_of(const TimedRun& run, Factor factor) {
@@ -34,33 +36,17 @@ const std::string& owner_of(const TimedRun& run, Factor factor) {
   return run.stack;
 }
 
+// Gauss-Newton on the unknowns of a set of runs. Derived classes say which priors they have.
 class Fit {
  public:
-  Fit(const std::vector<const TimedRun*>& runs, const FactorTable& centre)
-      : runs_(runs), table_(centre) {
-    index_.resize(runs.size());
-    std::map<std::pair<Factor, std::string>, size_t> known;
-    for (size_t r = 0; r < runs.size(); ++r) {
-      for (size_t i = 0; i < kNumFactors; ++i) {
-        const auto factor = static_cast<Factor>(i);
-        const std::string& owner = owner_of(*runs[r], factor);
-        const auto [slot, fresh] = known.try_emplace({factor, owner}, unknowns_.size());
-        if (fresh) {
-          const double value = std::log(centre.value(factor, owner));
-          unknowns_.push_back({factor, owner, value, value});
-        }
-        index_[r][i] = slot->second;
-      }
-    }
-  }
+  explicit Fit(const std::vector<const TimedRun*>& runs) : runs_(runs), index_(runs.size()) {}
 
-  FactorTable run(FitReport* report) {
+  void minimise() {
     double last = loss();
     for (int round = 0; round < kRounds && !unknowns_.empty(); ++round) {
-      assemble();
+      const std::vector<double> step = assemble().step();
       const std::vector<double> before = values();
       double scale = 1, now = 0;
-      const std::vector<double> step = solve(-1);
       // Halved until it helps: the model is not linear and values stop at their bounds.
       for (int i = 0; i < 4; ++i, scale /= 2) {
         move(before, step, scale);
@@ -75,12 +61,49 @@ class Fit {
       last = now;
       if (done) break;
     }
-    if (report != nullptr) *report = {unknowns_.size(), effective(), last};
-    return table();
   }
 
+  FitReport report() const {
+    NormalEquations data(0);
+    const NormalEquations covariance = assemble(&data).inverse();
+    FitReport out{unknowns_.size(), 0, loss()};
+    for (size_t i = 0; i < unknowns_.size(); ++i) {
+      for (size_t j = 0; j < unknowns_.size(); ++j) {
+        out.effective += covariance.at(i, j) * data.at(j, i);
+      }
+    }
+    return out;
+  }
+
+ protected:
+  double centre_of(const Unknown& u) const {
+    return u.parent < 0 ? u.centre : unknowns_[u.parent].value;
+  }
+  // Normal equations of the reweighted least squares at the current values; `data`: without priors.
+  NormalEquations assemble(NormalEquations* data = nullptr) const {
+    NormalEquations out(unknowns_.size());
+    for (size_t r = 0; r < runs_.size(); ++r) add_run(r, &out);
+    if (data != nullptr) *data = out;
+    for (size_t i = 0; i < unknowns_.size(); ++i) {
+      const Unknown& u = unknowns_[i];
+      const double weight = 1 / (u.spread * u.spread);
+      const double pull = weight * (u.value - centre_of(u));
+      out.at(i, i) += weight;
+      out.gradient(i) += pull;
+      if (u.parent < 0) continue;
+      out.at(u.parent, u.parent) += weight;
+      out.at(i, u.parent) -= weight;
+      out.at(u.parent, i) -= weight;
+      out.gradient(u.parent) -= pull;
+    }
+    return out;
+  }
+
+  const std::vector<const TimedRun*>& runs_;
+  std::vector<Unknown> unknowns_;
+  std::vector<std::array<size_t, kNumFactors>> index_;  // of a run's factors
+
  private:
-  double spread(const Unknown& u) const { return table_.spread[static_cast<size_t>(u.factor)]; }
   Factors factors_of(size_t r) const {
     Factors out{};
     for (size_t i = 0; i < kNumFactors; ++i) {
@@ -92,7 +115,6 @@ class Fit {
     runs_[r]->estimator->set_factors(factors);
     return std::log(runs_[r]->estimator->estimate(runs_[r]->plan).step_s / runs_[r]->measured_s);
   }
-
   double loss() const {
     double sum = 0;
     for (size_t r = 0; r < runs_.size(); ++r) {
@@ -100,27 +122,12 @@ class Fit {
       sum += runs_[r]->weight * 2 * (std::sqrt(1 + e * e) - 1);
     }
     for (const Unknown& u : unknowns_) {
-      const double d = (u.value - u.centre) / spread(u);
+      const double d = (u.value - centre_of(u)) / u.spread;
       sum += d * d;
     }
     return sum;
   }
-
-  // Normal equations of the reweighted least squares at the current values.
-  void assemble() {
-    const size_t n = unknowns_.size();
-    normal_.assign(n * n, 0);
-    gradient_.assign(n, 0);
-    for (size_t r = 0; r < runs_.size(); ++r) add_run(r);
-    data_ = normal_;
-    for (size_t i = 0; i < n; ++i) {
-      const double weight = 1 / (spread(unknowns_[i]) * spread(unknowns_[i]));
-      normal_[i * n + i] += weight;
-      gradient_[i] += weight * (unknowns_[i].value - unknowns_[i].centre);
-    }
-  }
-  void add_run(size_t r) {
-    const size_t n = unknowns_.size();
+  void add_run(size_t r, NormalEquations* out) const {
     Factors factors = factors_of(r);
     const double here = log_ratio(r, factors);
     const double e = here / kNoise;
@@ -132,59 +139,15 @@ class Fit {
       slope[i] = (log_ratio(r, factors) - here) / kStep;
       factors.values[i] = value;
     }
+    const auto& index = index_[r];
     for (size_t i = 0; i < kNumFactors; ++i) {
       if (slope[i] == 0) continue;
-      gradient_[index_[r][i]] += weight * slope[i] * here;
+      out->gradient(index[i]) += weight * slope[i] * here;
       for (size_t j = 0; j < kNumFactors; ++j) {
-        normal_[index_[r][i] * n + index_[r][j]] += weight * slope[i] * slope[j];
+        out->at(index[i], index[j]) += weight * slope[i] * slope[j];
       }
     }
   }
-
-  // Cholesky; REQUIRES the prior's weight on the diagonal, which makes it positive definite.
-  std::vector<double> factorise() const {
-    const size_t n = unknowns_.size();
-    std::vector<double> lower(n * n, 0);
-    for (size_t i = 0; i < n; ++i) {
-      for (size_t j = 0; j <= i; ++j) {
-        double sum = normal_[i * n + j];
-        for (size_t k = 0; k < j; ++k) sum -= lower[i * n + k] * lower[j * n + k];
-        lower[i * n + j] = i == j ? std::sqrt(std::max(sum, 1e-12)) : sum / lower[j * n + j];
-      }
-    }
-    return lower;
-  }
-  static void substitute(const std::vector<double>& lower, size_t n, std::vector<double>* x) {
-    for (size_t i = 0; i < n; ++i) {
-      for (size_t k = 0; k < i; ++k) (*x)[i] -= lower[i * n + k] * (*x)[k];
-      (*x)[i] /= lower[i * n + i];
-    }
-    for (size_t i = n; i-- > 0;) {
-      for (size_t k = i + 1; k < n; ++k) (*x)[i] -= lower[k * n + i] * (*x)[k];
-      (*x)[i] /= lower[i * n + i];
-    }
-  }
-  std::vector<double> solve(double sign) const {
-    std::vector<double> x = gradient_;
-    for (double& one : x) one *= sign;
-    substitute(factorise(), unknowns_.size(), &x);
-    return x;
-  }
-  // Trace of normal^-1 * data.
-  double effective() {
-    assemble();
-    const size_t n = unknowns_.size();
-    const std::vector<double> lower = factorise();
-    double trace = 0;
-    for (size_t j = 0; j < n; ++j) {
-      std::vector<double> column(n);
-      for (size_t i = 0; i < n; ++i) column[i] = data_[i * n + j];
-      substitute(lower, n, &column);
-      trace += column[j];
-    }
-    return trace;
-  }
-
   std::vector<double> values() const {
     std::vector<double> out;
     for (const Unknown& u : unknowns_) out.push_back(u.value);
@@ -197,45 +160,154 @@ class Fit {
       unknowns_[i].value = std::clamp(from[i] + by, std::log(info.low), std::log(info.high));
     }
   }
+};
+
+// Every factor of the runs' owners from what is known of it.
+class OwnFit : public Fit {
+ public:
+  OwnFit(const std::vector<const TimedRun*>& runs, const FactorTable& known)
+      : Fit(runs), table_(known) {
+    std::map<std::pair<Factor, std::string>, size_t> slots;
+    for (size_t r = 0; r < runs.size(); ++r) {
+      for (size_t i = 0; i < kNumFactors; ++i) {
+        const auto factor = static_cast<Factor>(i);
+        const std::string& owner = owner_of(*runs[r], factor);
+        const auto [slot, fresh] = slots.try_emplace({factor, owner}, unknowns_.size());
+        if (fresh) {
+          const double value = std::log(known.value(factor, owner));
+          unknowns_.push_back({factor, owner, -1, value, doubt(factor, owner), value});
+        }
+        index_[r][i] = slot->second;
+      }
+    }
+  }
   FactorTable table() const {
     FactorTable out = table_;
     for (const Unknown& u : unknowns_) {
-      const auto kind = static_cast<size_t>(info_of(u.factor).owner);
-      out.of[kind][u.owner][u.factor] = std::exp(u.value);
+      out.of[static_cast<size_t>(info_of(u.factor).owner)][u.owner][u.factor] = std::exp(u.value);
     }
     return out;
   }
 
-  const std::vector<const TimedRun*>& runs_;
-  FactorTable table_;
-  std::vector<Unknown> unknowns_;
-  std::vector<std::array<size_t, kNumFactors>> index_;
-  std::vector<double> normal_, data_, gradient_;
+ private:
+  // The same code is not equally fast on every site: sources of one stack differ by 3 to 8 %
+  // (clocks, storage, network), which is in no factor of the stack.
+  double doubt(Factor factor, const std::string& owner) const {
+    constexpr double kSite = 0.05;
+    const double known = table_.doubt(factor, owner);
+    return factor == Factor::kPace ? std::hypot(known, kSite) : known;
+  }
+  const FactorTable& table_;
 };
 
-// The usual value and spread of a factor from its owners' values, as far as there are some: the
-// stated prior counts as kPriorOwners owners.
-void learn_priors(FactorTable* table) {
-  constexpr double kPriorOwners = 2;
-  for (size_t i = 0; i < kNumFactors; ++i) {
-    const FactorInfo& info = factor_infos()[i];
-    double count = kPriorOwners, sum = kPriorOwners * std::log(info.usual);
-    double squares = 0;
-    std::vector<double> values;
-    for (const auto& [owner, own] : table->of[static_cast<size_t>(info.owner)]) {
-      const auto found = own.find(static_cast<Factor>(i));
-      if (found == own.end() || owner.empty()) continue;
-      values.push_back(std::log(found->second));
-      sum += values.back();
-      count += 1;
+// Owners around their families, families around what is usual.
+class FamilyFit : public Fit {
+ public:
+  FamilyFit(const std::vector<const TimedRun*>& runs, const FactorTable& start)
+      : Fit(runs), start_(start) {
+    for (size_t i = 0; i < kNumFactors; ++i) {
+      const FactorInfo& info = factor_infos()[i];
+      const double usual = std::log(info.usual);
+      unknowns_.push_back({static_cast<Factor>(i), "", -1, usual, info.spread, usual});
+      levels_.push_back(kUsual);
+      between_[i] = std::sqrt(info.spread * info.spread - start.within[i] * start.within[i]);
+      within_[i] = start.within[i];
     }
-    const double mean = sum / count;
-    for (double value : values) squares += (value - mean) * (value - mean);
-    squares += kPriorOwners * info.spread * info.spread;
-    table->usual[i] = std::exp(mean);
-    table->spread[i] = std::clamp(std::sqrt(squares / count), info.spread / 2, info.spread * 2);
+    for (size_t r = 0; r < runs.size(); ++r) {
+      for (size_t i = 0; i < kNumFactors; ++i) index_[r][i] = add(i, *runs[r]);
+    }
+    set_spreads();
   }
-}
+
+  void run() {
+    for (int round = 0; round < 3; ++round) {
+      minimise();
+      learn_spreads();
+    }
+    minimise();
+  }
+
+  FactorTable table() const {
+    FactorTable out = start_;
+    const NormalEquations covariance = assemble().inverse();
+    for (size_t k = 0; k < unknowns_.size(); ++k) {
+      const Unknown& u = unknowns_[k];
+      const auto i = static_cast<size_t>(u.factor);
+      const auto kind = static_cast<size_t>(info_of(u.factor).owner);
+      const double variance = covariance.at(k, k);
+      if (levels_[k] == kUsual) {
+        out.usual[i] = std::exp(u.value);
+        out.within[i] = within_[i];
+        out.spread[i] = std::sqrt(variance + between_[i] * between_[i] + within_[i] * within_[i]);
+        continue;
+      }
+      out.of[kind][u.owner][u.factor] = std::exp(u.value);
+      out.uncertainty[kind][u.owner][u.factor] = std::sqrt(variance);
+    }
+    return out;
+  }
+
+ private:
+  enum Level { kOwner, kLoneOwner, kFamily, kUsual };
+
+  size_t add(size_t i, const TimedRun& run) {
+    const auto factor = static_cast<Factor>(i);
+    const std::string& owner = owner_of(run, factor);
+    const std::string& family = start_.family_of(info_of(factor).owner, owner);
+    if (family.empty()) return add(factor, owner, i, kLoneOwner);
+    return add(factor, owner, add(factor, family, i, kFamily), kOwner);
+  }
+  size_t add(Factor factor, const std::string& owner, size_t parent, Level level) {
+    const auto [slot, fresh] = slots_.try_emplace({factor, owner}, unknowns_.size());
+    if (fresh) {
+      const double value = unknowns_[parent].value;
+      unknowns_.push_back({factor, owner, static_cast<int64_t>(parent), 0, 1, value});
+      levels_.push_back(level);
+    }
+    return slot->second;
+  }
+  void set_spreads() {
+    for (size_t k = 0; k < unknowns_.size(); ++k) {
+      const auto i = static_cast<size_t>(unknowns_[k].factor);
+      if (levels_[k] == kOwner) unknowns_[k].spread = within_[i];
+      if (levels_[k] == kFamily) unknowns_[k].spread = between_[i];
+      if (levels_[k] == kLoneOwner) unknowns_[k].spread = std::hypot(within_[i], between_[i]);
+    }
+  }
+  // One step of expectation maximisation: the spread is the mean square of what is expected of the
+  // distances, their own doubt included. The stated prior counts as kPriorOwners owners.
+  void learn_spreads() {
+    constexpr double kPriorOwners = 4;
+    const NormalEquations covariance = assemble().inverse();
+    for (auto [level, spreads] : {std::pair{kOwner, &within_}, {kFamily, &between_}}) {
+      std::array<double, kNumFactors> sum{}, count{};
+      for (size_t k = 0; k < unknowns_.size(); ++k) {
+        if (levels_[k] != level) continue;
+        const Unknown& u = unknowns_[k];
+        const auto p = static_cast<size_t>(u.parent);
+        const double distance = u.value - unknowns_[p].value;
+        sum[static_cast<size_t>(u.factor)] += distance * distance + covariance.at(k, k) +
+                                              covariance.at(p, p) - 2 * covariance.at(k, p);
+        count[static_cast<size_t>(u.factor)] += 1;
+      }
+      for (size_t i = 0; i < kNumFactors; ++i) {
+        const FactorInfo& info = factor_infos()[i];
+        const double prior =
+            level == kOwner
+                ? start_.within[i]
+                : std::sqrt(info.spread * info.spread - start_.within[i] * start_.within[i]);
+        (*spreads)[i] =
+            std::sqrt((sum[i] + kPriorOwners * prior * prior) / (count[i] + kPriorOwners));
+      }
+    }
+    set_spreads();
+  }
+
+  const FactorTable& start_;
+  std::vector<Level> levels_;
+  std::map<std::pair<Factor, std::string>, size_t> slots_;
+  std::array<double, kNumFactors> within_{}, between_{};
+};
 
 }  // namespace
 
@@ -244,24 +316,20 @@ double predicted_s(const TimedRun& run, const FactorTable& table) {
   return run.estimator->estimate(run.plan).step_s;
 }
 
-FactorTable fit(const std::vector<const TimedRun*>& runs, const FactorTable& centre,
+FactorTable fit(const std::vector<const TimedRun*>& runs, const FactorTable& known,
                 FitReport* report) {
-  return Fit(runs, centre).run(report);
+  OwnFit fit(runs, known);
+  fit.minimise();
+  if (report != nullptr) *report = fit.report();
+  return fit.table();
 }
 
 FactorTable fit_all(const std::vector<const TimedRun*>& runs, const FactorTable& start,
                     FitReport* report) {
-  FactorTable centre = start;
-  for (auto& owners : centre.of) owners.clear();
-  FactorTable fitted;
-  for (int round = 0; round < 3; ++round) {
-    fitted = fit(runs, centre, report);
-    if (round == 2) break;
-    learn_priors(&fitted);
-    centre.usual = fitted.usual;
-    centre.spread = fitted.spread;
-  }
-  return fitted;
+  FamilyFit fit(runs, start);
+  fit.run();
+  if (report != nullptr) *report = fit.report();
+  return fit.table();
 }
 
 }  // namespace shardwright

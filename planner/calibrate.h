@@ -2,9 +2,11 @@
 //
 // Minimises  sum over runs of weight * rho(ln(predicted / measured) / kNoise)
 //          + sum over factors of ((ln value - ln centre) / spread)^2
-// with rho soft-L1, so that a run which the model cannot explain does not bend the rest, and a
-// centre and spread for every factor, so that few runs move few factors a little. Values stay
-// within their plausible ranges.
+// with rho soft-L1, so that a run which the model cannot explain does not bend the rest. All
+// published runs together (fit_all) also decide the priors: the centre of an owner's factor is that
+// of its family, the family's that of all owners, and the spreads on both levels are estimated from
+// the runs (empirical Bayes). Few runs of one's own (fit) then move every factor as far as what is
+// known of it leaves in doubt, and no further. Values stay within their plausible ranges.
 #pragma once
 
 #include <memory>
@@ -18,8 +20,8 @@ namespace shardwright {
 // ln ratio below which an error means nothing: 2 % within a source, 5 % across them.
 constexpr double kNoise = 0.04;
 
-// Weight of a user's own run: a single run scatters by about 8 % around any model (validate), so it
-// counts as (kNoise / 0.08)^2.
+// Weight of a user's own run. A single run scatters by about 5 % around any model that knows its
+// stack (median of `validate`), so it counts as (kNoise / 0.057)^2.
 constexpr double kOwnRunWeight = 0.25;
 
 struct TimedRun {
@@ -38,10 +40,10 @@ struct FitReport {
 };
 
 double predicted_s(const TimedRun& run, const FactorTable& table);
-// Priors are centred at `centre`, which also says what owners without runs keep.
-FactorTable fit(const std::vector<const TimedRun*>& runs, const FactorTable& centre,
+// Moves the factors of the runs' owners from `known`, as far as known.doubt() lets them.
+FactorTable fit(const std::vector<const TimedRun*>& runs, const FactorTable& known,
                 FitReport* report = nullptr);
-// As fit, with the usual value and the spread of every factor estimated from its owners.
+// Fits the factors of all owners and families anew, and what is usual. `start` gives the families.
 FactorTable fit_all(const std::vector<const TimedRun*>& runs, const FactorTable& start,
                     FitReport* report = nullptr);
 

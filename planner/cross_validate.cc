@@ -26,40 +26,51 @@ std::vector<TimedRun> thinned(const std::vector<const TimedRun*>& runs) {
   return kept;
 }
 
-// Mean |ln| of every run of the source over fits that each know one other of its runs.
-void calibrate_with_one(const std::vector<const TimedRun*>& runs, const std::vector<size_t>& own,
-                        const FactorTable& without, int choices, std::vector<Residuals>* out) {
-  std::vector<double> sum(own.size(), 0), signed_sum(own.size(), 0);
-  std::vector<int> times(own.size(), 0);
-  const size_t step = std::max<size_t>(1, own.size() / static_cast<size_t>(choices));
-  for (size_t given = step / 2; given < own.size(); given += step) {
-    TimedRun one = *runs[own[given]];
-    one.weight = kOwnRunWeight;
-    const FactorTable after = fit({&one}, without);
-    for (size_t i = 0; i < own.size(); ++i) {
-      if (i == given || runs[own[i]]->stack != one.stack) continue;
-      const double error = log_ratio(*runs[own[i]], after);
-      sum[i] += std::abs(error);
-      signed_sum[i] += error;
-      ++times[i];
-    }
+// Rows of a source's `rows` that are given together.
+std::vector<size_t> given_rows(size_t rows, int given, int choice, int choices) {
+  std::vector<size_t> out;
+  for (int j = 0; j < given; ++j) {
+    const double place = (j + (choice + 0.5) / choices) / given;
+    out.push_back(static_cast<size_t>(place * static_cast<double>(rows)));
   }
-  for (size_t i = 0; i < own.size(); ++i) {
-    (*out)[own[i]].after_one = times[i] > 0 ? sum[i] / times[i] : NAN;
-    (*out)[own[i]].after_one_signed = times[i] > 0 ? signed_sum[i] / times[i] : NAN;
+  return out;
+}
+
+void calibrate_with_some(const std::vector<const TimedRun*>& runs, const std::vector<size_t>& own,
+                         const FactorTable& without, const CrossOptions& options,
+                         std::vector<Residuals>* out) {
+  for (int count : options.runs_given) {
+    if (own.size() <= static_cast<size_t>(count)) continue;
+    for (int choice = 0; choice < options.choices; ++choice) {
+      const std::vector<size_t> rows = given_rows(own.size(), count, choice, options.choices);
+      std::vector<TimedRun> known;
+      for (size_t row : rows) known.push_back(*runs[own[row]]);
+      std::vector<const TimedRun*> given;
+      for (TimedRun& run : known) {
+        run.weight = kOwnRunWeight;
+        given.push_back(&run);
+      }
+      const FactorTable after = fit(given, without);
+      for (size_t i = 0; i < own.size(); ++i) {
+        if (std::find(rows.begin(), rows.end(), i) != rows.end()) continue;
+        (*out)[own[i]].after[count].push_back(log_ratio(*runs[own[i]], after));
+      }
+    }
   }
 }
 
 }  // namespace
 
 std::vector<Residuals> cross_validate(const std::vector<const TimedRun*>& runs,
-                                      const FactorTable& fitted, int choices) {
+                                      const FactorTable& fitted, const CrossOptions& options) {
   std::vector<Residuals> out(runs.size());
   std::map<std::string, std::vector<size_t>> sources;
   for (size_t i = 0; i < runs.size(); ++i) {
     out[i].fitted = log_ratio(*runs[i], fitted);
     sources[runs[i]->source].push_back(i);
   }
+  FactorTable start;
+  start.family = fitted.family;
   for (const auto& [source, own] : sources) {
     std::vector<const TimedRun*> others;
     for (const TimedRun* run : runs) {
@@ -69,9 +80,9 @@ std::vector<Residuals> cross_validate(const std::vector<const TimedRun*>& runs,
     const std::vector<TimedRun> kept = thinned(others);
     std::vector<const TimedRun*> given;
     for (const TimedRun& run : kept) given.push_back(&run);
-    const FactorTable without = fit_all(given, FactorTable());
+    const FactorTable without = fit_all(given, start);
     for (size_t i : own) out[i].left_out = log_ratio(*runs[i], without);
-    calibrate_with_one(runs, own, without, choices, &out);
+    calibrate_with_some(runs, own, without, options, &out);
   }
   return out;
 }

@@ -25,10 +25,11 @@ double quantile(std::vector<Point> points, double share) {
   return points.empty() ? 0 : points.back().value;
 }
 
-double residual_of(const Residuals& residuals, Knowledge knowledge) {
-  if (knowledge == Knowledge::kKnown) return -residuals.fitted;
-  if (knowledge == Knowledge::kUnknown) return -residuals.left_out;
-  return -residuals.after_one_signed;
+std::vector<double> residuals_of(const Residuals& residuals, Knowledge knowledge) {
+  if (knowledge == Knowledge::kKnown) return {residuals.fitted};
+  if (knowledge == Knowledge::kUnknown) return {residuals.left_out};
+  const auto found = residuals.after.find(1);
+  return found == residuals.after.end() ? std::vector<double>() : found->second;
 }
 
 Interval interval_of(const std::vector<Point>& points) {
@@ -76,9 +77,11 @@ IntervalTable interval_table(const std::vector<JudgedRun>& runs) {
     for (bool moe : {false, true}) {
       std::vector<Point> points;
       for (const JudgedRun& run : runs) {
-        const double value = residual_of(run.residuals, knowledge);
-        if (run.moe == moe && !std::isnan(value))
-          points.push_back({value, run.weight, &run.source});
+        if (run.moe != moe) continue;
+        const std::vector<double> values = residuals_of(run.residuals, knowledge);
+        for (double value : values) {
+          points.push_back({-value, run.weight / static_cast<double>(values.size()), &run.source});
+        }
       }
       if (!points.empty()) table[key_of(knowledge, moe)] = interval_of(points);
     }

@@ -15,7 +15,8 @@
 namespace shardwright {
 namespace {
 
-constexpr int kChoices = 4;  // runs of a source that are given one at a time
+// Runs of a left-out source that are given, one count after the other.
+const std::vector<int> kRunsGiven = {1, 2, 3, 5, 8};
 
 int refuse(const Error& error, std::ostream& err) {
   err << printable(error.line(), 4000) << "\n";
@@ -69,7 +70,9 @@ void print_set(const std::string& name, const std::vector<Residuals>& rows, std:
   for (const Residuals& row : rows) {
     fitted.push_back(row.fitted);
     left_out.push_back(row.left_out);
-    if (!std::isnan(row.after_one)) after_one.push_back(row.after_one);
+    const auto one = row.after.find(1);
+    if (one == row.after.end()) continue;
+    after_one.insert(after_one.end(), one->second.begin(), one->second.end());
   }
   const ErrorSummary a = summarise(fitted), b = summarise(left_out), c = summarise(after_one);
   out << line("%7.1f", name,
@@ -115,9 +118,11 @@ void print_intervals(const IntervalTable& table, std::ostream& out) {
 
 int refit(const TimedRuns& timed, const std::string& output, std::ostream& out, std::ostream& err) {
   const std::vector<const TimedRun*> runs = runs_of(timed);
+  const Result<FactorTable> start = load_families(default_profiles_dir());
+  if (!start.ok()) return refuse(start.error(), err);
   FitReport report;
-  const FactorTable fitted = fit_all(runs, FactorTable(), &report);
-  const std::vector<Residuals> residuals = cross_validate(runs, fitted, kChoices);
+  const FactorTable fitted = fit_all(runs, *start, &report);
+  const std::vector<Residuals> residuals = cross_validate(runs, fitted, {kRunsGiven});
   out << runs.size() << " runs; " << report.factors << " factors, of which the runs decide "
       << std::lround(report.effective) << "\n";
   print_cross_validation(timed, residuals, out);

@@ -25,12 +25,20 @@ void add_validate(CLI::App& app, Action* action) {
   sub->add_flag("--cross", runs->cross,
                 "Predict every run by a fit that has seen nothing of its source; with --ops on "
                 "shapes that were left out of the fit");
+  sub->add_option("--runs-given", runs->runs_given,
+                  "With --cross: errors and intervals after so many runs of the left-out source "
+                  "were given, such as 0,1,2,3,5,8")
+      ->delimiter(',')
+      ->check(CLI::Range(0, 64));
   sub->add_flag("--quick", ops->quick, "With --ops --cross: of a quick profile's fit");
   sub->footer(
       "Examples:\n"
       "  shardwright validate ../shared/measured_runs\n"
       "  shardwright validate --ops --cross ../shared/measured_ops");
   sub->callback([=] {
+    if (!runs->runs_given.empty() && (!runs->cross || *operators)) {
+      throw CLI::ValidationError("--runs-given", "needs --cross, without --ops");
+    }
     ops->paths = runs->paths;
     ops->json = runs->json;
     ops->cross = runs->cross;

@@ -36,6 +36,12 @@ int run_validate(const ValidateArguments& arguments, std::ostream& out, std::ost
   const Result<std::vector<RecordRow>> rows = read_record_files(arguments.paths);
   if (!rows) return refuse(rows.error(), err);
   const std::string profiles = default_profiles_dir();
+  if (!arguments.runs_given.empty()) {
+    const Result<std::string> text = transfer_of(*rows, profiles, arguments.runs_given);
+    if (!text) return refuse(text.error(), err);
+    out << *text;
+    return kExitOk;
+  }
   const Result<TimeModel> time = arguments.cross ? left_out_time_model(*rows, profiles)
                                                  : stack_time_model(profiles, arguments.time);
   if (!time) return refuse(time.error(), err);

@@ -14,6 +14,8 @@ struct ValidateArguments {
   bool json = false;
   bool markdown = false;
   bool cross = false;  // each row by a fit that has seen nothing of its source
+  // With `cross`: errors after that many runs of the left-out source were given.
+  std::vector<int> runs_given;
   TimeModelOptions time;
   std::string explain;  // id of one row whose memory is taken apart
 };

@@ -38,10 +38,12 @@ void add_marks(const RecordTables& tables, RunCase* run) {
 void add_groups(const RecordTables& tables, RunCase* run) {
   for (const RuleList::Rule* rule : tables.groups.all(*run->record)) {
     const std::string name = RuleList::text_of(*rule, "group");
+    if (name.empty()) continue;
     if (std::find(run->groups.begin(), run->groups.end(), name) == run->groups.end()) {
       run->groups.push_back(name);
     }
   }
+  run->origin = tables.groups.text(*run->record, "origin");
 }
 
 void add_figures(const RecordTables& tables, RunCase* run) {
@@ -81,7 +83,7 @@ Result<RecordTables> RecordTables::load(const std::string& profiles_dir) {
        {"q_lora", "kv_lora", "qk_nope", "qk_rope", "v", "head_dim", "heads", "kv_heads", "vocab",
         "window", "qk_norm", "sinks", "route_groups", "shared_ffn_hidden"}},
       {"marks.json", &tables.marks, {"mark"}},
-      {"groups.json", &tables.groups, {"group"}}};
+      {"groups.json", &tables.groups, {"group", "origin"}}};
   for (const Table& table : wanted) {
     Result<RuleList> list = RuleList::load(folder + table.file, table.keys, table.last_key);
     if (!list) return list.error();

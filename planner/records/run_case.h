@@ -45,6 +45,7 @@ struct RunCase {
   std::optional<double> measured_s, measured_mem_gib;
   bool measured_oom = false;
   std::vector<std::string> groups;
+  std::string origin;  // "NVIDIA": its source ran NVIDIA's own frameworks on its clusters
   // Why the row is not counted, or to be counted apart; empty = a full row.
   std::string no_time;    // no seconds can be had from it
   std::string no_memory;  // its memory contradicts its source

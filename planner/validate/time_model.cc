@@ -9,6 +9,7 @@
 #include "planner/cross_validate.h"
 #include "planner/intervals.h"
 #include "planner/records/timed_runs.h"
+#include "planner/validate/transfer_text.h"
 
 namespace shardwright {
 namespace {
@@ -106,26 +107,56 @@ Result<TimeModel> stack_time_model(const std::string& profiles_dir,
   return TimeModel([times](const RunCase& run) { return times->time(run); });
 }
 
-Result<TimeModel> left_out_time_model(const std::vector<RecordRow>& rows,
-                                      const std::string& profiles_dir) {
+namespace {
+
+struct Crossed {
+  TimedRuns timed;
+  std::vector<Residuals> residuals;  // by position in timed.cases
+};
+
+Result<Crossed> cross(const std::vector<RecordRow>& rows, const std::string& profiles_dir,
+                      const CrossOptions& options) {
   const Result<RecordTables> tables = RecordTables::load(profiles_dir);
   if (!tables) return tables.error();
-  const Result<TimedRuns> timed = timed_runs(rows, *tables, profiles_dir);
+  Result<TimedRuns> timed = timed_runs(rows, *tables, profiles_dir);
   if (!timed) return timed.error();
   const Result<FactorTable> shipped = load_factors(profiles_dir);
   if (!shipped) return shipped.error();
   std::vector<const TimedRun*> runs;
   for (const auto& one : timed->cases) runs.push_back(&one->timed);
-  const std::vector<Residuals> residuals = cross_validate(runs, *shipped, 1);
+  Crossed out;
+  out.residuals = cross_validate(runs, *shipped, options);
+  out.timed = *std::move(timed);
+  return out;
+}
+
+}  // namespace
+
+Result<TimeModel> left_out_time_model(const std::vector<RecordRow>& rows,
+                                      const std::string& profiles_dir) {
+  const Result<Crossed> crossed = cross(rows, profiles_dir, {});
+  if (!crossed) return crossed.error();
   auto seconds = std::make_shared<std::map<std::string, double>>();
-  for (size_t i = 0; i < runs.size(); ++i) {
-    (*seconds)[runs[i]->id] = runs[i]->measured_s * std::exp(residuals[i].left_out);
+  for (size_t i = 0; i < crossed->residuals.size(); ++i) {
+    const TimedRun& run = crossed->timed.cases[i]->timed;
+    (*seconds)[run.id] = run.measured_s * std::exp(crossed->residuals[i].left_out);
   }
   return TimeModel([seconds](const RunCase& run) -> Result<TimePrediction> {
     const auto found = seconds->find(run.id);
     if (found == seconds->end()) return Error{run.id, "measured", "nothing", "a step time"};
     return TimePrediction{found->second, std::nullopt, std::nullopt};
   });
+}
+
+Result<std::string> transfer_of(const std::vector<RecordRow>& rows, const std::string& profiles_dir,
+                                const std::vector<int>& counts) {
+  CrossOptions options;
+  for (int count : counts) {
+    if (count > 0) options.runs_given.push_back(count);
+  }
+  const Result<Crossed> crossed = cross(rows, profiles_dir, options);
+  if (!crossed) return crossed.error();
+  return transfer_text(crossed->timed, crossed->residuals, counts);
 }
 
 }  // namespace shardwright

@@ -22,4 +22,9 @@ Result<TimeModel> stack_time_model(const std::string& profiles_dir,
 Result<TimeModel> left_out_time_model(const std::vector<RecordRow>& rows,
                                       const std::string& profiles_dir);
 
+// transfer_text of the rows: errors after so many runs of a left-out source were given. Takes
+// minutes, as left_out_time_model does, and fails like it.
+Result<std::string> transfer_of(const std::vector<RecordRow>& rows, const std::string& profiles_dir,
+                                const std::vector<int>& counts);
+
 }  // namespace shardwright

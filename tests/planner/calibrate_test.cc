@@ -102,6 +102,82 @@ TEST_F(Calibrate, OneRunHelpsTheOthers) {
   EXPECT_LT(after, 0.5 * before);
 }
 
+// One run, one factor in doubt: a Gaussian prior of variance s^2 around 0 and one observation d of
+// slope k and noise n / sqrt(w) leave x = k d s^2 / (k^2 s^2 + n^2 / w).
+TEST_F(Calibrate, OneRunMovesTheOnlyFactorInDoubtByTheClosedForm) {
+  TimedRun one = run(2, 2, FactorTable());
+  FactorTable known;
+  for (size_t i = 0; i < kNumFactors; ++i) {
+    const auto kind = static_cast<size_t>(factor_infos()[i].owner);
+    const std::string owner = std::array{one.device, one.interconnect, one.stack}[kind];
+    known.uncertainty[kind][owner][static_cast<Factor>(i)] = 1e-6;
+  }
+  const auto stack = static_cast<size_t>(FactorOwner::kStack);
+  known.uncertainty[stack]["own"][Factor::kPass] = 0.2;
+  FactorTable more = known;
+  more.of[stack]["own"][Factor::kPass] = known.value(Factor::kPass, "own") * std::exp(0.02);
+  const double slope = std::log(predicted_s(one, more) / predicted_s(one, known)) / 0.02;
+  ASSERT_GT(slope, 0.02);
+  // A tenth of the noise: there soft-L1 differs from the square by a quarter of a percent.
+  const double observed = 0.1 * kNoise;
+  one.measured_s *= std::exp(observed);
+  one.weight = kOwnRunWeight;
+  // The pace is in doubt by the site's 5 % too, so the run is shared between two factors.
+  FactorTable faster = known;
+  faster.of[stack]["own"][Factor::kPace] = std::exp(0.02);
+  const double pace = std::log(predicted_s(one, faster) / predicted_s(one, known)) / 0.02;
+  const double noise = kNoise * kNoise / kOwnRunWeight;
+  const double all = slope * slope * 0.04 + pace * pace * 0.0025 + noise;
+  const FactorTable fitted = fit({&one}, known);
+  const auto moved = [&](Factor factor) {
+    return std::log(fitted.value(factor, "own") / known.value(factor, "own"));
+  };
+  // 2 %: the slopes are differences, and rho.
+  EXPECT_NEAR(moved(Factor::kPass) / (slope * observed * 0.04 / all), 1, 0.02);
+  EXPECT_NEAR(moved(Factor::kPace) / (pace * observed * 0.0025 / all), 1, 0.02);
+}
+
+// Of a factor that no run touches the prior remains on all three levels: what is usual has the
+// stated spread, the family lies around it, the owner around the family.
+TEST_F(Calibrate, ARefitLeavesThePriorOfWhatNoRunTouches) {
+  const std::vector<TimedRun> made = runs(FactorTable());
+  std::vector<const TimedRun*> given;
+  for (const TimedRun& one : made) given.push_back(&one);
+  FactorTable start;
+  const auto device = static_cast<size_t>(FactorOwner::kDevice);
+  start.family[device]["h100-sxm-80gb"] = "hopper";
+  const FactorTable fitted = fit_all(given, start);
+  const FactorInfo& info = info_of(Factor::kFp8Gemm);
+  const auto i = static_cast<size_t>(Factor::kFp8Gemm);
+  EXPECT_NEAR(fitted.value(Factor::kFp8Gemm, "h100-sxm-80gb"), info.usual, 1e-9);
+  EXPECT_NEAR(fitted.within[i], start.within[i], 1e-9);
+  EXPECT_NEAR(fitted.spread[i], std::sqrt(2) * info.spread, 1e-9);
+  EXPECT_NEAR(fitted.uncertainty[device].at("h100-sxm-80gb").at(Factor::kFp8Gemm),
+              std::sqrt(2) * info.spread, 1e-9);
+  EXPECT_NEAR(fitted.uncertainty[device].at("hopper").at(Factor::kFp8Gemm),
+              std::hypot(info.spread,
+                         std::sqrt(info.spread * info.spread - start.within[i] * start.within[i])),
+              1e-9);
+}
+
+// Runs of one member tell of another: more than of a stack without a family.
+TEST_F(Calibrate, AFamilyCarriesWhatItsMembersShow) {
+  const std::vector<TimedRun> made = runs(slow_passes());
+  std::vector<const TimedRun*> given;
+  for (const TimedRun& one : made) given.push_back(&one);
+  FactorTable start;
+  start.family[static_cast<size_t>(FactorOwner::kStack)] = {{"own", "kind"}, {"other", "kind"}};
+  const FactorTable fitted = fit_all(given, start);
+  const double own = fitted.value(Factor::kPass, "own");
+  const double other = fitted.value(Factor::kPass, "other");
+  const double stranger = fitted.value(Factor::kPass, "stranger");
+  EXPECT_GT(own, 1.05 * other);
+  EXPECT_GT(other, 1.05 * stranger);
+  EXPECT_GT(stranger, FactorTable().value(Factor::kPass, "stranger"));
+  EXPECT_LT(fitted.doubt(Factor::kPass, "own"), fitted.doubt(Factor::kPass, "other"));
+  EXPECT_LT(fitted.doubt(Factor::kPass, "other"), fitted.doubt(Factor::kPass, "stranger"));
+}
+
 TEST_F(Calibrate, OneWrongRunAmongNineBendsLittle) {
   std::vector<TimedRun> made = runs(slow_passes());
   made[3].measured_s *= 3;

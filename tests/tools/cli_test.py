@@ -101,6 +101,33 @@ def bad_plan_requests(cli):
     check("would fit" in done.stderr, f"405B on 8 GPUs: {done.stderr}{done.stdout}")
 
 
+def calibration(cli):
+    """A user's runs become a stack that validate takes; what --cross prints after a few of them."""
+    records = os.path.join(cli.source, "tests", "tools", "records", "mixed.jsonl")
+    with open(records, encoding="utf-8") as rows:
+        cli.path("mine.jsonl", rows.readline())
+    done = cli.run("calibrate", "--runs", "mine.jsonl", "-o", "stack.json")
+    check(done.returncode == 0, f"calibrate --runs: {done.stderr}")
+    errors = []
+    for stack in [[], ["--stack", "stack.json"]]:
+        done = cli.run("validate", "mine.jsonl", "--json", *stack)
+        check(done.returncode == 0, f"validate {stack}: {done.stderr}")
+        errors.append(abs(json.loads(done.stdout)["records"][0]["error_pct"]))
+    check(errors[1] < errors[0], f"a run's own stack is nearer to it: {errors}")
+    done = cli.run("plan", "--model", "llama-3.1-8b", "--cluster", "a100-sxm-80gb:8x2", "--precision", "bf16",
+                   "--seq", "4096", "--global-batch", "64", "--stack", "stack.json")
+    check(done.returncode == 0, f"plan --stack stack.json: {done.stderr}")
+    done = cli.run("validate", "--cross", "--runs-given", "0,1", records)
+    check(done.returncode == 0, f"--runs-given: {done.stderr}")
+    for words in ["| rows | in the fit | left out | after 1 |", "| Sample runs | 2 |",
+                  "| 80 % of measured / predicted | left out | after 1 |"]:
+        check(words in done.stdout, f"--runs-given: no '{words}' in {done.stdout}")
+    cli.refuses("validate", "--runs-given", "1", records, says=["--runs-given", "--cross"])
+    cli.refuses("validate", "--cross", "--runs-given", "1,x", records, says="runs-given")
+    cli.refuses("validate", "--cross", "--runs-given", "99", records, says="runs-given")
+    cli.refuses("validate", "--cross", "--runs-given", "1", "none.jsonl", says="none.jsonl")
+
+
 def make_machine(cli, cores):
     """A small machine file in the form that `profile` writes, for this machine's device name."""
     done = cli.run("profile", "--quick", "-o", cli.path("machine.json"))
@@ -224,6 +251,7 @@ def main():
     try:
         bad_models(cli)
         bad_plan_requests(cli)
+        calibration(cli)
         make_machine(cli, cores=2)
         good_path(cli)
         bad_runs(cli)

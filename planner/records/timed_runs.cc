@@ -24,6 +24,12 @@ bool mentions(const Record& record, std::initializer_list<const char*> keys, con
   });
 }
 
+// Whether the record names the settings of a performance recipe: what such a list leaves out is
+// off.
+bool prints_recipe(const Record& record) {
+  return !record.fact("extra.perf_config.perf_config").empty();
+}
+
 double host_share_of(const Record& record, double usual) {
   const auto says = [&](const char* text) {
     return mentions(record,
@@ -35,7 +41,7 @@ double host_share_of(const Record& record, double usual) {
   if (says("full_iteration") || says("full cg")) return kFullGraph;
   const bool partial = says("transformer_engine") || says("local") || says("partial cg") ||
                        says("true") || says("attn");
-  return partial ? kPartialGraph : says("none") ? 1 : usual;
+  return partial ? kPartialGraph : says("none") || prints_recipe(record) ? 1 : usual;
 }
 
 // What makes two rows of a source repeats of one configuration.
@@ -84,8 +90,8 @@ Kernels kernels_of(const RunCase& run, const Kernels& stack) {
 
 Plan time_plan_of(const RunCase& run, const Kernels& kernels) {
   Plan plan = run.plan;
-  const bool printed = !run.record->fact("extra.moe_ep_overlap").empty() ||
-                       !run.record->fact("extra.perf_config.cuda_graph_impl").empty();
+  const bool printed =
+      !run.record->fact("extra.moe_ep_overlap").empty() || prints_recipe(*run.record);
   const bool experts = plan.overlap.experts;
   set_usual_overlap(kernels, &plan);
   if (printed) plan.overlap.experts = experts;

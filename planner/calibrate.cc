@@ -36,10 +36,15 @@ const std::string& owner_of(const TimedRun& run, Factor factor) {
   return run.stack;
 }
 
+void set(const FixedFactors& fixed, Factors* factors) {
+  for (const auto& [factor, value] : fixed) factors->at(factor) = value;
+}
+
 // Gauss-Newton on the unknowns of a set of runs. Derived classes say which priors they have.
 class Fit {
  public:
-  explicit Fit(const std::vector<const TimedRun*>& runs) : runs_(runs), index_(runs.size()) {}
+  explicit Fit(const std::vector<const TimedRun*>& runs, const FixedFactors& fixed = {})
+      : runs_(runs), index_(runs.size()), fixed_(fixed) {}
 
   void minimise() {
     double last = loss();
@@ -104,11 +109,13 @@ class Fit {
   std::vector<std::array<size_t, kNumFactors>> index_;  // of a run's factors
 
  private:
+  const FixedFactors fixed_;
   Factors factors_of(size_t r) const {
     Factors out{};
     for (size_t i = 0; i < kNumFactors; ++i) {
       out.values[i] = std::exp(unknowns_[index_[r][i]].value);
     }
+    set(fixed_, &out);
     return out;
   }
   double log_ratio(size_t r, const Factors& factors) const {
@@ -134,6 +141,7 @@ class Fit {
     const double weight = runs_[r]->weight / std::sqrt(1 + e * e) / (kNoise * kNoise);
     std::array<double, kNumFactors> slope{};
     for (size_t i = 0; i < kNumFactors; ++i) {
+      if (!runs_[r]->matters[i] || fixed_.count(static_cast<Factor>(i)) > 0) continue;
       const double value = factors.values[i];
       factors.values[i] = value * std::exp(kStep);
       slope[i] = (log_ratio(r, factors) - here) / kStep;
@@ -203,8 +211,9 @@ class OwnFit : public Fit {
 // Owners around their families, families around what is usual.
 class FamilyFit : public Fit {
  public:
-  FamilyFit(const std::vector<const TimedRun*>& runs, const FactorTable& start)
-      : Fit(runs), start_(start) {
+  FamilyFit(const std::vector<const TimedRun*>& runs, const FactorTable& start,
+            const FixedFactors& fixed)
+      : Fit(runs, fixed), start_(start) {
     for (size_t i = 0; i < kNumFactors; ++i) {
       const FactorInfo& info = factor_infos()[i];
       const double usual = std::log(info.usual);
@@ -311,9 +320,35 @@ class FamilyFit : public Fit {
 
 }  // namespace
 
-double predicted_s(const TimedRun& run, const FactorTable& table) {
-  run.estimator->set_factors(table.resolve(run.device, run.interconnect, run.stack));
+std::array<bool, kNumFactors> TimedRun::all_matter() {
+  std::array<bool, kNumFactors> all;
+  all.fill(true);
+  return all;
+}
+
+double predicted_s(const TimedRun& run, const FactorTable& table, const FixedFactors& fixed) {
+  Factors factors = table.resolve(run.device, run.interconnect, run.stack);
+  set(fixed, &factors);
+  run.estimator->set_factors(factors);
   return run.estimator->estimate(run.plan).step_s;
+}
+
+void find_what_matters(TimedRun* run) {
+  Factors factors = FactorTable().resolve(run->device, run->interconnect, run->stack);
+  const auto seconds = [&] {
+    run->estimator->set_factors(factors);
+    return run->estimator->estimate(run->plan).step_s;
+  };
+  const double usual = seconds();
+  for (size_t i = 0; i < kNumFactors; ++i) {
+    const FactorInfo& info = factor_infos()[i];
+    const double value = factors.values[i];
+    factors.values[i] = info.high;
+    run->matters[i] = seconds() != usual;
+    factors.values[i] = info.low;
+    run->matters[i] = run->matters[i] || seconds() != usual;
+    factors.values[i] = value;
+  }
 }
 
 FactorTable fit(const std::vector<const TimedRun*>& runs, const FactorTable& known,
@@ -325,8 +360,8 @@ FactorTable fit(const std::vector<const TimedRun*>& runs, const FactorTable& kno
 }
 
 FactorTable fit_all(const std::vector<const TimedRun*>& runs, const FactorTable& start,
-                    FitReport* report) {
-  FamilyFit fit(runs, start);
+                    FitReport* report, const FixedFactors& fixed) {
+  FamilyFit fit(runs, start, fixed);
   fit.run();
   if (report != nullptr) *report = fit.report();
   return fit.table();

@@ -43,9 +43,15 @@ class Estimator::Timer {
   Timer(const ModelSpec& model, const ClusterSpec& cluster, const Kernels& kernels,
         const Factors& factors, int64_t rank);
 
+  // Parts of the model are timed again only when a factor changes that they have.
   void set_factors(const Factors& factors) {
+    for (const Factor factor : {Factor::kGemm, Factor::kFp8Gemm, Factor::kAttention,
+                                Factor::kUnaligned, Factor::kUnalignedBatch, Factor::kNodeLink,
+                                Factor::kNetwork, Factor::kPass, Factor::kStackAttention,
+                                Factor::kSpecialAttention, Factor::kQuantise, Factor::kPermute}) {
+      if (factors.at(factor) != factors_.at(factor)) timed_ = false;
+    }
     factors_ = factors;
-    timed_ = false;
   }
   Estimate estimate(const Plan& plan);
   const PlanPrices& prices(const Plan& plan);

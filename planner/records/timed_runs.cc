@@ -162,6 +162,7 @@ Result<TimedRuns> timed_runs(const std::vector<RecordRow>& rows, const RecordTab
     one->run.model = inputs.model;
     timed.estimator = std::make_shared<Estimator>(one->run.model, one->run.cluster, inputs.kernels,
                                                   neutral_factors());
+    find_what_matters(&timed);
     one->counts = one->run.weak.empty();
     out.cases.push_back(std::move(one));
   }

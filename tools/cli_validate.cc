@@ -30,6 +30,12 @@ void add_validate(CLI::App& app, Action* action) {
                   "were given, such as 0,1,2,3,5,8")
       ->delimiter(',')
       ->check(CLI::Range(0, 64));
+  sub->add_flag("--ablations", runs->ablations,
+                "Errors by group when one term of the time model is left out, without and with a "
+                "refit of the others")
+      ->excludes("--cross")
+      ->excludes("--json")
+      ->excludes("--ops");
   sub->add_flag("--quick", ops->quick, "With --ops --cross: of a quick profile's fit");
   sub->footer(
       "Examples:\n"

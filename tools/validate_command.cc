@@ -36,8 +36,10 @@ int run_validate(const ValidateArguments& arguments, std::ostream& out, std::ost
   const Result<std::vector<RecordRow>> rows = read_record_files(arguments.paths);
   if (!rows) return refuse(rows.error(), err);
   const std::string profiles = default_profiles_dir();
-  if (!arguments.runs_given.empty()) {
-    const Result<std::string> text = transfer_of(*rows, profiles, arguments.runs_given);
+  if (!arguments.runs_given.empty() || arguments.ablations) {
+    const Result<std::string> text = arguments.ablations
+                                         ? ablations_of(*rows, profiles)
+                                         : transfer_of(*rows, profiles, arguments.runs_given);
     if (!text) return refuse(text.error(), err);
     out << *text;
     return kExitOk;

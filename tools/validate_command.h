@@ -16,6 +16,7 @@ struct ValidateArguments {
   bool cross = false;  // each row by a fit that has seen nothing of its source
   // With `cross`: errors after that many runs of the left-out source were given.
   std::vector<int> runs_given;
+  bool ablations = false;  // what every term is worth
   TimeModelOptions time;
   std::string explain;  // id of one row whose memory is taken apart
 };

@@ -9,6 +9,7 @@
 #include "planner/cross_validate.h"
 #include "planner/intervals.h"
 #include "planner/records/timed_runs.h"
+#include "planner/validate/ablation_text.h"
 #include "planner/validate/transfer_text.h"
 
 namespace shardwright {
@@ -109,6 +110,21 @@ Result<TimeModel> stack_time_model(const std::string& profiles_dir,
 
 namespace {
 
+struct Judged {
+  TimedRuns timed;
+  FactorTable shipped;
+};
+
+Result<Judged> judge(const std::vector<RecordRow>& rows, const std::string& profiles_dir) {
+  const Result<RecordTables> tables = RecordTables::load(profiles_dir);
+  if (!tables) return tables.error();
+  Result<TimedRuns> timed = timed_runs(rows, *tables, profiles_dir);
+  if (!timed) return timed.error();
+  Result<FactorTable> shipped = load_factors(profiles_dir);
+  if (!shipped) return shipped.error();
+  return Judged{*std::move(timed), *std::move(shipped)};
+}
+
 struct Crossed {
   TimedRuns timed;
   std::vector<Residuals> residuals;  // by position in timed.cases
@@ -116,17 +132,13 @@ struct Crossed {
 
 Result<Crossed> cross(const std::vector<RecordRow>& rows, const std::string& profiles_dir,
                       const CrossOptions& options) {
-  const Result<RecordTables> tables = RecordTables::load(profiles_dir);
-  if (!tables) return tables.error();
-  Result<TimedRuns> timed = timed_runs(rows, *tables, profiles_dir);
-  if (!timed) return timed.error();
-  const Result<FactorTable> shipped = load_factors(profiles_dir);
-  if (!shipped) return shipped.error();
+  Result<Judged> judged = judge(rows, profiles_dir);
+  if (!judged) return judged.error();
   std::vector<const TimedRun*> runs;
-  for (const auto& one : timed->cases) runs.push_back(&one->timed);
+  for (const auto& one : judged->timed.cases) runs.push_back(&one->timed);
   Crossed out;
-  out.residuals = cross_validate(runs, *shipped, options);
-  out.timed = *std::move(timed);
+  out.residuals = cross_validate(runs, judged->shipped, options);
+  out.timed = std::move(judged->timed);
   return out;
 }
 
@@ -157,6 +169,13 @@ Result<std::string> transfer_of(const std::vector<RecordRow>& rows, const std::s
   const Result<Crossed> crossed = cross(rows, profiles_dir, options);
   if (!crossed) return crossed.error();
   return transfer_text(crossed->timed, crossed->residuals, counts);
+}
+
+Result<std::string> ablations_of(const std::vector<RecordRow>& rows,
+                                 const std::string& profiles_dir) {
+  const Result<Judged> judged = judge(rows, profiles_dir);
+  if (!judged) return judged.error();
+  return ablation_text(judged->timed, judged->shipped);
 }
 
 }  // namespace shardwright

@@ -27,4 +27,8 @@ Result<TimeModel> left_out_time_model(const std::vector<RecordRow>& rows,
 Result<std::string> transfer_of(const std::vector<RecordRow>& rows, const std::string& profiles_dir,
                                 const std::vector<int>& counts);
 
+// ablation_text of the rows under the shipped factors. Takes minutes and fails as they do.
+Result<std::string> ablations_of(const std::vector<RecordRow>& rows,
+                                 const std::string& profiles_dir);
+
 }  // namespace shardwright

@@ -6,6 +6,8 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "costmodel/stack.h"
+
 namespace shardwright {
 namespace {
 
@@ -158,6 +160,24 @@ void add_worst(const Validation& validation, bool memory, size_t limit, std::str
   *out += "\n";
 }
 
+// Factors of the step time: what is usual, how far owners lie from it, and of how many owners and
+// families a value was fitted.
+void add_factors(const std::string& profiles_dir, std::string* out) {
+  const Result<FactorTable> table = load_factors(profiles_dir);
+  if (!table) return;
+  *out +=
+      "| factor | of | unit | usual | spread, ln | in a family | range | owners | meaning |\n"
+      "|---|---|---|---|---|---|---|---|---|\n";
+  for (size_t i = 0; i < kNumFactors; ++i) {
+    const FactorInfo& info = factor_infos()[i];
+    *out += text_of("| %s | %s | %s | %.3g | %.2f | %.2f | %g to %g | %zu | %s |\n", info.name,
+                    name_of(info.owner), info.unit, table->usual[i], table->spread[i],
+                    table->within[i], info.low, info.high,
+                    table->of[static_cast<size_t>(info.owner)].size(), info.reason);
+  }
+  *out += "\n";
+}
+
 void add_parameters(const std::string& profiles_dir, std::string* out) {
   std::vector<MemoryStack> stacks;
   for (const std::string& name : shipped_names("memory", profiles_dir)) {
@@ -221,6 +241,8 @@ std::string markdown_of(const Validation& validation, const std::string& profile
   add_worst(validation, false, 25, &out);
   out += "### Worst rows, memory\n\n";
   add_worst(validation, true, 15, &out);
+  out += "### Parameters of time\n\n";
+  add_factors(profiles_dir, &out);
   out += "### Parameters of memory\n\n";
   add_parameters(profiles_dir, &out);
   return out;

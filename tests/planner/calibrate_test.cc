@@ -88,6 +88,49 @@ TEST_F(Calibrate, ManyRunsFindTheFactorThatMadeThem) {
   EXPECT_LT(report.effective, 9);
 }
 
+// bf16, pp 1, no experts: neither casts nor messages nor routing can matter; passes and pace must.
+TEST_F(Calibrate, FindsWhatMattersToARun) {
+  TimedRun one = run(1, 8, FactorTable());
+  find_what_matters(&one);
+  const auto matters = [&](Factor factor) { return one.matters[static_cast<size_t>(factor)]; };
+  for (Factor factor : {Factor::kGemm, Factor::kAttention, Factor::kPass, Factor::kNodeLink,
+                        Factor::kPace, Factor::kFixed}) {
+    EXPECT_TRUE(matters(factor)) << info_of(factor).name;
+  }
+  for (Factor factor : {Factor::kFp8Gemm, Factor::kQuantise, Factor::kMessage, Factor::kPermute,
+                        Factor::kHostMoe, Factor::kUnaligned}) {
+    EXPECT_FALSE(matters(factor)) << info_of(factor).name;
+  }
+}
+
+// What a fit finds does not depend on whether it was told what matters.
+TEST_F(Calibrate, LeavingOutWhatDoesNotMatterChangesNoFit) {
+  std::vector<TimedRun> made = runs(slow_passes());
+  std::vector<const TimedRun*> given;
+  for (const TimedRun& one : made) given.push_back(&one);
+  const FactorTable all = fit(given, FactorTable());
+  for (TimedRun& one : made) find_what_matters(&one);
+  const FactorTable some = fit(given, FactorTable());
+  EXPECT_EQ(all.of, some.of);
+}
+
+// Runs without attention are predicted without attention, and a refit without it cannot know it.
+TEST_F(Calibrate, AFixedFactorStaysWhereItIs) {
+  const FixedFactors none = {{Factor::kAttention, 0}};
+  std::vector<TimedRun> made = runs(FactorTable());
+  for (TimedRun& one : made) {
+    const double without = predicted_s(one, FactorTable(), none);
+    EXPECT_LT(without, 0.99 * one.measured_s);
+    one.measured_s = without;
+  }
+  std::vector<const TimedRun*> given;
+  for (const TimedRun& one : made) given.push_back(&one);
+  const FactorTable fitted = fit_all(given, FactorTable(), nullptr, none);
+  for (const TimedRun& one : made) {
+    EXPECT_NEAR(predicted_s(one, fitted, none) / one.measured_s, 1, 1e-6) << one.id;
+  }
+}
+
 // One run of its own brings an unknown stack closer on runs it has not seen.
 TEST_F(Calibrate, OneRunHelpsTheOthers) {
   const std::vector<TimedRun> made = runs(slow_passes());

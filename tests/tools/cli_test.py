@@ -122,6 +122,9 @@ def calibration(cli):
     for words in ["| rows | in the fit | left out | after 1 |", "| Sample runs | 2 |",
                   "| 80 % of measured / predicted | left out | after 1 |"]:
         check(words in done.stdout, f"--runs-given: no '{words}' in {done.stdout}")
+    done = cli.run("validate", "--ablations", records)
+    check(done.returncode == 0 and "| attention |" in done.stdout, f"--ablations: {done.stderr}{done.stdout}")
+    cli.refuses("validate", "--ablations", "--json", records, says="--json")
     cli.refuses("validate", "--runs-given", "1", records, says=["--runs-given", "--cross"])
     cli.refuses("validate", "--cross", "--runs-given", "1,x", records, says="runs-given")
     cli.refuses("validate", "--cross", "--runs-given", "99", records, says="runs-given")

@@ -21,6 +21,9 @@ constexpr std::array<FactorInfo, kNumFactors> kInfos = {{
     {"fp8_gemm", kDevice, "x", 1, 1.2, 0.2, 0.6, 2.5, "the same for fp8 and nvfp4 products"},
     {"attention", kDevice, "x", 1, 1.4, 0.2, 0.7, 3,
      "the same for attention; its gradient is not in the operator data"},
+    {"flash_2", kDevice, "x", 1, 1.7, 0.2, 0.9, 3,
+     "time of FlashAttention 2 over the device's own attention kernels, on devices with fp8 units, "
+     "which came after it: 1.5-2 times on the H100 (FlashAttention-3, arXiv 2407.08608)"},
     {"unaligned", kDevice, "x", 1, 4, 0.4, 1, 12,
      "products with a width that is no multiple of 8 leave the tensor cores"},
     {"unaligned_batch", kDevice, "x", 1, 8, 0.4, 1, 20,

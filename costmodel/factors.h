@@ -18,6 +18,7 @@ enum class Factor {
   kGemm,
   kFp8Gemm,
   kAttention,
+  kFlash2,
   kUnaligned,
   kUnalignedBatch,
   kNodeLink,

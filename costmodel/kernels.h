@@ -24,6 +24,8 @@ struct Kernels {
       false;  // residual and attention dropout with their masks (GPT-2 and GPT-3 recipes)
   // Vocabularies are padded to a multiple of 128 * tp, which keeps the head on tensor cores.
   bool padded_vocabulary = false;
+  // Attention by FlashAttention 2, which does not use what tensor cores since Hopper offer.
+  bool flash_2 = false;
   // Sliding windows save time. false: the kernel works through the whole causal half and masks.
   bool skips_windows = true;
   // Expert all-to-all runs beside another microbatch's compute unless a run says otherwise.

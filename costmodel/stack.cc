@@ -19,6 +19,7 @@ void for_each_fact(KernelsType& kernels, Each&& each) {
   each("scattered_messages", kernels.scattered_messages);
   each("dropout", kernels.dropout);
   each("padded_vocabulary", kernels.padded_vocabulary);
+  each("flash_2", kernels.flash_2);
   each("skips_windows", kernels.skips_windows);
   each("expert_overlap", kernels.expert_overlap);
 }

@@ -90,9 +90,12 @@ double Estimator::Timer::clip_s() const {
   return collective(CollectiveKind::kAllReduce, Axis::kWorld, 16, {0, 1, plan_->ranks()});
 }
 
+// ZeRO-1 and 2 send updated shards one by one (broadcasts, buckets of their owner); ZeRO-3 gathers
+// layers in collectives whose latency is priced with them.
 double Estimator::Timer::per_step_s() const {
+  const bool one_by_one = plan_->zero == 1 || plan_->zero == 2;
   return at(Factor::kFixed) +
-         (plan_->zero > 0 ? at(Factor::kMember) * static_cast<double>(shards(false)) : 0);
+         (one_by_one ? at(Factor::kMember) * static_cast<double>(shards(false)) : 0);
 }
 
 // Waiting in proportion to the work: more of it on more nodes.

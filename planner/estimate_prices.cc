@@ -23,7 +23,9 @@ Estimator::Timer::Timer(const ModelSpec& model, const ClusterSpec& cluster, cons
       cluster_(cluster),
       kernels_(kernels),
       factors_(factors),
-      pricer_(cluster, rank, cluster.devices_per_node_of(rank)) {
+      pricer_(cluster, rank, cluster.devices_per_node_of(rank)),
+      outgrown_flash_(kernels.flash_2 &&
+                      cluster.device_of(rank).peak_flops_per_s.count(DataType::kFp8) > 0) {
   const size_t kinds = model.kinds.size(), layers = model.layer_kind.size();
   before_.assign(kinds, std::vector<int64_t>(layers + 1, 0));
   example_.assign(kinds, -1);
@@ -45,8 +47,8 @@ double Estimator::Timer::gemm(const GemmWork& work) const {
 
 double Estimator::Timer::attention(const AttentionWork& work, int64_t layer) const {
   const AttentionSpec& spec = model_.layer(layer).attention;
-  const double seconds =
-      pricer_.attention_s(work) * at(Factor::kAttention) * at(Factor::kStackAttention);
+  double seconds = pricer_.attention_s(work) * at(Factor::kAttention) * at(Factor::kStackAttention);
+  if (outgrown_flash_) seconds *= at(Factor::kFlash2);
   return spec.mla() || spec.sinks ? seconds * at(Factor::kSpecialAttention) : seconds;
 }
 

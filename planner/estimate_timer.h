@@ -45,10 +45,11 @@ class Estimator::Timer {
 
   // Parts of the model are timed again only when a factor changes that they have.
   void set_factors(const Factors& factors) {
-    for (const Factor factor : {Factor::kGemm, Factor::kFp8Gemm, Factor::kAttention,
-                                Factor::kUnaligned, Factor::kUnalignedBatch, Factor::kNodeLink,
-                                Factor::kNetwork, Factor::kPass, Factor::kStackAttention,
-                                Factor::kSpecialAttention, Factor::kQuantise, Factor::kPermute}) {
+    for (const Factor factor :
+         {Factor::kGemm, Factor::kFp8Gemm, Factor::kFlash2, Factor::kAttention, Factor::kUnaligned,
+          Factor::kUnalignedBatch, Factor::kNodeLink, Factor::kNetwork, Factor::kPass,
+          Factor::kStackAttention, Factor::kSpecialAttention, Factor::kQuantise,
+          Factor::kPermute}) {
       if (factors.at(factor) != factors_.at(factor)) timed_ = false;
     }
     factors_ = factors;
@@ -118,6 +119,7 @@ class Estimator::Timer {
   Kernels kernels_;
   Factors factors_;
   Pricer pricer_;
+  bool outgrown_flash_;                       // kernels of an older generation than the device
   std::vector<std::vector<int64_t>> before_;  // per kind: layers of it before each layer
   std::vector<int> example_;                  // per kind: one of its layers, or -1
 

@@ -69,7 +69,7 @@ const std::vector<Ablation>& ablations() {
       {"clocks of long runs: products as in benchmarks",
        {{Factor::kGemm, 1}, {Factor::kFp8Gemm, 1}, {Factor::kAttention, 1}}},
       {"generation of attention kernels",
-       {{Factor::kStackAttention, 1}, {Factor::kSpecialAttention, 1}}},
+       {{Factor::kStackAttention, 1}, {Factor::kSpecialAttention, 1}, {Factor::kFlash2, 1}}},
       {"pace of a stack", {{Factor::kPace, 1}}},
   };
   return kAll;

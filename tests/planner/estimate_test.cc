@@ -83,5 +83,54 @@ TEST(Estimate, SplitBackwardOfAnEmptyChunkTakesNoTime) {
   EXPECT_EQ(empty.backward_input, 0);
 }
 
+Plan long_sequences() {
+  Plan plan;
+  plan.dp = 8;
+  plan.micro_batch = 1;
+  plan.global_batch = 8;
+  plan.seq = 16384;
+  plan.precision = DataType::kBf16;
+  plan.stage_layers = {32};
+  return plan;
+}
+
+// A device that came after FlashAttention 2 (it has fp8 units) takes longer with it: by the whole
+// of attention's time when the factor doubles it, by nothing where that kernel is its own.
+TEST(Estimate, AnOutgrownAttentionKernelCostsMoreOnNewerDevices) {
+  const ModelSpec model = shipped_model("llama-3.1-8b");
+  for (const auto& [name, newer] :
+       {std::pair{"h100-sxm-80gb:8", true}, {"a100-sxm-80gb:8", false}}) {
+    const ClusterSpec cluster =
+        std::move(load_cluster(name, SHARDWRIGHT_SOURCE_DIR "/profiles")).value();
+    Kernels old;
+    old.flash_2 = true;
+    const auto seconds = [&](const Kernels& kernels, Factor factor, double value) {
+      Factors factors = neutral_factors();
+      factors.at(factor) = value;
+      return Estimator(model, cluster, kernels, factors).estimate(long_sequences()).step_s;
+    };
+    const double own = seconds(Kernels(), Factor::kFlash2, 2);
+    EXPECT_EQ(own, seconds(Kernels(), Factor::kFlash2, 1)) << name;
+    const double twice = newer ? seconds(Kernels(), Factor::kAttention, 2) : own;
+    EXPECT_DOUBLE_EQ(seconds(old, Factor::kFlash2, 2), twice) << name;
+  }
+}
+
+// Messages of a sharded optimizer grow with its shards; ZeRO-3 has none.
+TEST(Estimate, OnlyShardsThatAreSentOneByOneCostPerMember) {
+  const ModelSpec model = shipped_model("llama-3.1-8b");
+  const ClusterSpec cluster =
+      std::move(load_cluster("h100-sxm-80gb:8", SHARDWRIGHT_SOURCE_DIR "/profiles")).value();
+  for (const auto& [zero, members] : {std::pair{0, 0}, {1, 8}, {2, 8}, {3, 0}}) {
+    Plan plan = long_sequences();
+    plan.zero = zero;
+    Factors factors = neutral_factors();
+    const double without = Estimator(model, cluster, Kernels(), factors).estimate(plan).step_s;
+    factors.at(Factor::kMember) = 0.5;
+    const double with = Estimator(model, cluster, Kernels(), factors).estimate(plan).step_s;
+    EXPECT_NEAR(with - without, 0.5 * members, 1e-9) << zero;
+  }
+}
+
 }  // namespace
 }  // namespace shardwright

@@ -414,8 +414,8 @@ class Search {
   // answer; it comes first.
   void accept(RankedPlan plan) {
     const auto degrees = [](const Plan& p) {
-      return std::tuple(p.dp, p.tp, p.pp, p.split.cp, p.split.ep, p.split.expert_tp(p.tp),
-                        p.micro_batch);
+      return std::tuple(p.dp, p.tp, p.pp, p.split.cp, p.split.cp_kind, p.split.ep,
+                        p.split.expert_tp(p.tp), p.split.sequence_parallel, p.micro_batch);
     };
     for (const RankedPlan& known : result_.plans) {
       if (known.step_ns == plan.step_ns && degrees(known.plan) == degrees(plan.plan)) return;

@@ -56,6 +56,7 @@ TEST(Routes, OfARankInAPipeline) {
     Instruction next;
     next.op = op;
     next.peer = peer;
+    next.chunk = 1;
     return next;
   };
   RankProgram rank;
@@ -64,7 +65,7 @@ TEST(Routes, OfARankInAPipeline) {
       message(OpCode::kReceiveActivation, 0), message(OpCode::kForward, -1),
       message(OpCode::kSendActivation, 4),    message(OpCode::kReceiveActivation, 0),
       message(OpCode::kReceiveGradient, 4),   message(OpCode::kSendGradient, 0)};
-  EXPECT_EQ(routes_of(rank), (std::vector<Route>{{0, 2, 0}, {2, 0, 1}, {2, 4, 0}, {4, 2, 1}}));
+  EXPECT_EQ(routes_of(rank), (std::vector<Route>{{0, 2, 0}, {2, 0, 1}, {2, 4, 2}, {4, 2, 3}}));
 }
 
 }  // namespace

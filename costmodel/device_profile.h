@@ -161,12 +161,19 @@ struct DeviceFactors {
   StatedFactor attention_backward{2.5, ""};  // over forward's: five products in place of two
 };
 
+// What one device draws at most while it works, without its share of hosts, network and cooling.
+struct StatedPower {
+  double watts = 0;  // 0: not stated
+  std::string source;
+};
+
 struct DeviceProfile {
   std::string name;
   std::string source;  // where the figures come from, with date and versions
   Bytes memory_bytes = 0;
   double memory_bytes_per_s = 0;                // peak
   std::map<DataType, double> peak_flops_per_s;  // dense
+  StatedPower power;
   int64_t processors = 0;      // that work side by side on one kernel (SMs); 0: not stated
   double launch_s = 0;         // added to every step
   double pass_floor_s = 2e-6;  // smallest memory pass

@@ -129,6 +129,14 @@ Json factors_to_json(const DeviceFactors& factors) {
   return out;
 }
 
+std::optional<Error> read_power(const Json& json, const std::string& file, const std::string& field,
+                                StatedPower* out) {
+  Fields fields(json, file, field + ".");
+  out->watts = fields.number("watts", 1e-3, 1e6);
+  out->source = fields.text("source");
+  return fields.finish();
+}
+
 // The plain fields; the parts with structure are read by the functions above.
 void read_scalars(Fields* fields, DeviceProfile* out) {
   const std::string schema = fields->text("schema");
@@ -157,8 +165,12 @@ Result<DeviceProfile> read_device_profile(const Json& json, const std::string& f
   const Json& peaks = fields.object("peak_flops_per_s");
   const Json links = fields.has("links") ? fields.array("links") : Json::array();
   const Json factors = fields.has("factors") ? fields.object("factors") : Json::object();
+  const Json power = fields.has("power") ? fields.object("power") : Json();
   const Json& rates = fields.array("rates");
   if (auto error = fields.finish()) return *error;
+  if (!power.is_null()) {
+    if (auto error = read_power(power, file, prefix + "power", &out.power)) return *error;
+  }
   if (auto error = read_peaks(peaks, file, prefix + "peak_flops_per_s", &out)) return *error;
   if (auto error = read_links(links, file, prefix + "links", &out)) return *error;
   if (auto error = read_factors(factors, file, prefix + "factors", &out.factors)) return *error;
@@ -179,6 +191,9 @@ Json to_json(const DeviceProfile& profile) {
               {"pass_floor_s", profile.pass_floor_s},
               {"pass_bandwidth_share", profile.pass_bandwidth_share},
               {"overlaps_communication", profile.overlaps_communication}};
+  if (profile.power.watts > 0) {
+    out["power"] = {{"watts", profile.power.watts}, {"source", profile.power.source}};
+  }
   if (profile.processors > 0) out["processors"] = profile.processors;
   for (const UsualLink& link : profile.links) out["links"].push_back(link_to_json(link));
   const Json factors = factors_to_json(profile.factors);

@@ -7,6 +7,21 @@
 
 namespace shardwright {
 
+// Questions about a framework's stack beyond its fastest plan on all devices; 0 or empty: not asked
+// or not given. Lists are separated by commas.
+struct QuestionArguments {
+  bool max_micro_batch = false, max_seq = false, min_devices = false;
+  int64_t seq_multiple = 1024;      // tokens; of max_seq
+  std::string compare_clusters;     // two or more, as for PlanArguments::cluster
+  std::string objective;            // a name of planner/search/device_counts.h; empty: step
+  std::string pareto;               // two names of planner/search/pareto.h
+  double memory_step_gib = 1;       // between points of a front over memory
+  std::string deadline;             // "1e12@30": tokens and days
+  std::string usd_per_hour, watts;  // of a device; of several clusters one each or one for all
+  double max_usd_per_mtoken = 0, max_watts = 0;
+  int64_t max_devices = 0;
+};
+
 struct PlanArguments {
   std::string model;         // config.json, a folder with one, or a shipped name
   std::string cluster;       // file, shorthand or shipped name; empty: this machine, as profiled
@@ -25,6 +40,7 @@ struct PlanArguments {
   double memory_limit_gib = 0;  // of a device, instead of what it has; stacks only; 0 = none
   std::string out;              // where the best plan is written; empty: nowhere
   bool json = false;
+  QuestionArguments question;
 };
 
 constexpr const char* kOwnStack = "shardwright";

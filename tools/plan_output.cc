@@ -79,13 +79,34 @@ std::string text_of(const Json& json) {
 
 std::string plan_json_text(const SearchResult& result) { return text_of(to_json(result)); }
 
-std::string plan_json_text(const SpaceResult& result, const std::string& stack) {
+Json to_json(const Shortage& shortage) {
+  Json json;
+  json["smallest"] = to_json(shortage.plan);
+  json["stage"] = shortage.memory.stage;
+  json["phase"] = shortage.memory.phase;
+  json["needed_bytes"] = shortage.memory.device_bytes;
+  json["usable_bytes"] = shortage.usable_bytes;
+  json["missing_bytes"] = shortage.missing_bytes;
+  json["parts_bytes"] = Json::object();
+  for (const MemoryPart& part : shortage.memory.parts) {
+    json["parts_bytes"][part.name] = json["parts_bytes"].value(part.name, 0.0) + part.bytes;
+  }
+  if (shortage.devices > 0) {
+    json["devices_that_fit"] = shortage.devices;
+    json["plan_on_them"] = shortage.devices_plan;
+  }
+  if (shortage.unconstrained) json["without_constraints"] = to_json(*shortage.unconstrained);
+  return json;
+}
+
+std::string plan_json_text(const SpaceResult& result, const std::string& stack,
+                           const std::optional<Shortage>& shortage) {
   Json json;
   json["stack"] = stack;
   json["plans"] = Json::array();
   for (const RankedPlan& ranked : result.plans) json["plans"].push_back(to_json(ranked));
   json["search"] = to_json(result.stats);
-  if (result.nearest) json["nearest"] = to_json(*result.nearest);
+  if (shortage) json["nearest"] = to_json(*shortage);
   for (const Rejection& rejection : result.rejections) {
     json["rejections"].push_back(rejection.line());
   }

@@ -4,12 +4,14 @@
 #include <string>
 
 #include "planner/search.h"
-#include "planner/search/full_search.h"
+#include "planner/search/shortage.h"
 
 namespace shardwright {
 
 Json to_json(const RankedPlan& ranked);
 std::string plan_json_text(const SearchResult& result);
-std::string plan_json_text(const SpaceResult& result, const std::string& stack);
+Json to_json(const Shortage& shortage);
+std::string plan_json_text(const SpaceResult& result, const std::string& stack,
+                           const std::optional<Shortage>& shortage);
 
 }  // namespace shardwright

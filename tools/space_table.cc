@@ -86,15 +86,8 @@ std::string space_table(const ModelSpec& model, const ClusterSpec& cluster,
   return out.str();
 }
 
-std::string reason_text(const SpaceResult& result) {
-  if (result.nearest) {
-    const RankedPlan& plan = *result.nearest;
-    const StageMemory& memory = plan.stages[tightest(plan.stages)];
-    return "nothing fits: the smallest plan (" + plan.plan.label() + ") needs " +
-           bytes_text(memory.peak()) + " on stage " + std::to_string(tightest(plan.stages)) +
-           ", but " + bytes_text(memory.available) + " are there. It would fit devices of " +
-           bytes_text(memory.peak());
-  }
+std::string reason_text(const SpaceResult& result, const std::optional<Shortage>& shortage) {
+  if (shortage) return shortage->line();
   std::string text = "no legal plan:";
   for (const Rejection& rejection : result.rejections) {
     text.append(&rejection == &result.rejections.front() ? " " : "; ").append(rejection.line());

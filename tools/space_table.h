@@ -3,13 +3,13 @@
 
 #include <string>
 
-#include "planner/search/full_search.h"
+#include "planner/search/shortage.h"
 
 namespace shardwright {
 
 std::string space_table(const ModelSpec& model, const ClusterSpec& cluster,
                         const std::string& stack, const SpaceResult& result);
 // Why there is no plan: the nearest one and what it misses, or the rules that refuse all.
-std::string reason_text(const SpaceResult& result);
+std::string reason_text(const SpaceResult& result, const std::optional<Shortage>& shortage);
 
 }  // namespace shardwright

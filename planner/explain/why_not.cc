@@ -29,12 +29,6 @@ std::optional<Error> add_pins(const std::string& choices, Constraints* constrain
   return std::nullopt;
 }
 
-// As search_space takes it: of a device, without what is left free.
-double usable_bytes(const Software& software, const SpaceRequest& request) {
-  const Bytes limit = request.memory_limit > 0 ? request.memory_limit : software.available();
-  return static_cast<double>(limit) * (1 - request.headroom);
-}
-
 }  // namespace
 
 Result<WhyNot> why_not(Software& software, const SpaceRequest& given, const std::string& choices,

@@ -4,6 +4,7 @@
 #include <array>
 #include <charconv>
 
+#include "costmodel/check.h"
 #include "costmodel/json.h"
 #include "costmodel/split.h"
 #include "planner/plan.h"
@@ -131,6 +132,11 @@ std::optional<Error> Constraints::add(ConstraintKind kind, const std::string& te
   }
   rules_.emplace(name, std::move(rule));
   return std::nullopt;
+}
+
+void Constraints::narrow(const std::string& name, const std::string& value) {
+  SW_CHECK(known_name(name) && expected(name, value).empty(), "a choice: " << name << "=" << value);
+  rules_.emplace(name, Rule{ConstraintKind::kPin, {value}, 0});
 }
 
 bool Constraints::allows(const std::string& name, const std::string& value) const {

@@ -19,6 +19,10 @@ class Constraints {
   // An error names what choices there are, or what the choice's values are.
   std::optional<Error> add(ConstraintKind kind, const std::string& text);
 
+  // One more pin, beside what the user said about the same choice: both are obeyed. REQUIRES: a
+  // name and a value that add() accepts.
+  void narrow(const std::string& name, const std::string& value);
+
   bool allows(const std::string& name, int64_t value) const;
   bool allows(const std::string& name, const std::string& value) const;
   bool allows(const std::string& name, bool value) const {

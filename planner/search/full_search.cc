@@ -522,16 +522,21 @@ std::optional<Error> check_size(const char* name, int64_t value, int64_t high) {
 
 }  // namespace
 
-Result<SpaceResult> search_space(Software& software, const SpaceRequest& given) {
+std::optional<Error> check_request(const Software& software, const SpaceRequest& request) {
   constexpr int64_t kMaxSize = int64_t{1} << 30;
-  SpaceRequest request = given;
   const ClusterSpec& cluster = software.cluster();
-  if (request.ranks == 0) request.ranks = cluster.num_devices();
-  if (auto error = check_size("ranks", request.ranks, cluster.num_devices())) return *error;
-  if (auto error = check_size("seq", request.seq, kMaxSize)) return *error;
-  if (auto error = check_size("global-batch", request.global_batch, kMaxSize)) return *error;
-  if (auto error = check_size("top", request.top, kMaxSize)) return *error;
-  if (auto error = check_supports(cluster, request.precision)) return *error;
+  const int64_t ranks = request.ranks == 0 ? cluster.num_devices() : request.ranks;
+  if (auto error = check_size("ranks", ranks, cluster.num_devices())) return error;
+  if (auto error = check_size("seq", request.seq, kMaxSize)) return error;
+  if (auto error = check_size("global-batch", request.global_batch, kMaxSize)) return error;
+  if (auto error = check_size("top", request.top, kMaxSize)) return error;
+  return check_supports(cluster, request.precision);
+}
+
+Result<SpaceResult> search_space(Software& software, const SpaceRequest& given) {
+  if (auto error = check_request(software, given)) return *error;
+  SpaceRequest request = given;
+  if (request.ranks == 0) request.ranks = software.cluster().num_devices();
   Plan base;
   base.seq = request.seq;
   base.global_batch = request.global_batch;
@@ -545,6 +550,11 @@ Result<SpaceResult> search_space(Software& software, const SpaceRequest& given) 
   SpaceResult result = Search(software, request, base).run();
   simulate_found(software, &result.plans);
   return result;
+}
+
+double usable_bytes(const Software& software, const SpaceRequest& request) {
+  const Bytes limit = request.memory_limit > 0 ? request.memory_limit : software.available();
+  return static_cast<double>(limit) * (1 - request.headroom);
 }
 
 RankedPlan evaluate(Software& software, const Plan& plan) {

@@ -59,7 +59,14 @@ struct SpaceResult {
   std::vector<Rejection> rejections;  // when nothing is legal: the first for each rule
 };
 
+// Sizes out of range, more ranks than devices, a data type that the device has no rate for.
+std::optional<Error> check_request(const Software& software, const SpaceRequest& request);
+
+// Errors: those of check_request, and pins that leave no degrees (field "pin").
 Result<SpaceResult> search_space(Software& software, const SpaceRequest& request);
+
+// Memory of a device that a plan may use: what it has, or the limit, without what is left free.
+double usable_bytes(const Software& software, const SpaceRequest& request);
 
 // A plan as the search reports it: simulated, with memory and parts.
 // REQUIRES: the plan is legal and has stage_layers.

@@ -101,6 +101,7 @@ Json full_device() {
                                 {"latency_us", 0.7},
                                 {"topology", "ring"},
                                 {"curves", Json::array({curve})}}});
+  json["power"] = {{"watts", 350.5}, {"source", "data sheet"}};
   Json rates = json["rates"][0];
   rates["active_ranks"] = 3;
   rates["gemm"]["bf16"]["forward"]["correction"] = {{"knots", {{1.0, 2.0}, {1.0}, {16.0, 32.0}}},
@@ -110,6 +111,9 @@ Json full_device() {
   // Written in the same order as a profile is written; optional keys come where to_json puts them.
   const Json moved = json["rates"];
   json.erase("rates");
+  const Json links = json["links"];
+  json.erase("links");
+  json["links"] = links;
   json["rates"] = moved;
   return json;
 }
@@ -120,6 +124,8 @@ TEST(DeviceProfileJson, ReadsEveryPart) {
   EXPECT_EQ(device->name, "toy");
   EXPECT_EQ(device->memory_bytes, 1 << 30);
   EXPECT_EQ(device->peak_flops_per_s.at(DataType::kBf16), 1e14);
+  EXPECT_EQ(device->power.watts, 350.5);
+  EXPECT_EQ(device->power.source, "data sheet");
   ASSERT_EQ(device->links.size(), 1u);
   EXPECT_TRUE(device->links[0].network);
   EXPECT_DOUBLE_EQ(device->links[0].bytes_per_s, 12.3e9);

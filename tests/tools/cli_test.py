@@ -80,7 +80,7 @@ def bad_plan_requests(cli):
     base = ["plan", "--model", "tiny-gpt", "--cluster", "h100-sxm-80gb:8", "--precision", "bf16"]
     batch = ["--seq", "128", "--global-batch", "16"]
     cli.refuses("plan", "--model", "tiny-gpt", *batch, says="profile")  # this machine: not measured
-    cli.refuses(*base, says="--seq")
+    cli.refuses(*base, "--global-batch", "16", says="--seq")
     cli.refuses(*base, "--seq", "0", "--global-batch", "16", says="seq")
     cli.refuses(*base, "--seq", "-5", "--global-batch", "16", says="seq")
     cli.refuses(*base, "--seq", "99999999999999999999", "--global-batch", "16", says="seq")
@@ -129,6 +129,95 @@ def calibration(cli):
     cli.refuses("validate", "--cross", "--runs-given", "1,x", records, says="runs-given")
     cli.refuses("validate", "--cross", "--runs-given", "99", records, says="runs-given")
     cli.refuses("validate", "--cross", "--runs-given", "1", "none.jsonl", says="none.jsonl")
+
+
+def good_questions(cli):
+    """Every question answers, as a table of at most 100 columns and as JSON that says the same."""
+    work = ["plan", "--model", "tiny-llama", "--precision", "bf16", "--global-batch", "8"]
+    one = [*work, "--cluster", "h100-sxm-80gb:2x2", "--ban", "schedule=zb-v|v-half", "--max", "virtual_stages=1"]
+    seq = ["--seq", "128"]
+
+    def ask(*arguments):
+        table, answer = cli.run(*arguments), cli.run(*arguments, "--json")
+        label = " ".join(arguments)
+        check(table.returncode == 0 and answer.returncode == 0, f"{label}: {table.stderr}{answer.stderr}")
+        wide = [line for line in table.stdout.splitlines() if len(line) > 100]
+        check(not wide, f"{label}: wider than 100 columns: {wide[:1]}")
+        return table.stdout, json.loads(answer.stdout or "{}")
+
+    text, answer = ask(*one, *seq, "--max-micro-batch", "--pin", "dp=2")
+    check(answer["same_choices"]["micro_batch"] == 4, f"half of the batch fits: {text}")
+    text, answer = ask(*one, "--max-seq", "--seq-multiple", "4096", "--memory-limit", "3")
+    check(answer["seq"] % 4096 == 0 and answer["seq"] > 0, f"longest sequence: {text}")
+    done = cli.run(*one, "--seq", str(answer["seq"]), "--memory-limit", "3")
+    check(done.returncode == 0, f"the longest sequence fits: {done.stderr}")
+    cli.refuses(*one, "--seq", str(answer["seq"] + 4096), "--memory-limit", "3", code=3, says="nothing fits")
+    text, answer = ask(*one, *seq, "--objective", "tokens-per-device")
+    each = [p["tokens_per_s_per_device"] for p in answer["plans"]]
+    check(each == sorted(each, reverse=True) and len(each) > 1, f"best first: {each}")
+    text, answer = ask(*one, *seq, "--objective", "cost", "--price-per-device-hour", "2")
+    best = answer["plans"][0]
+    mtokens_per_hour = best["tokens_per_s"] * 3600 / 1e6
+    check(abs(best["usd_per_mtoken"] * mtokens_per_hour / (2 * best["devices"]) - 1) < 1e-9,
+          f"USD per million tokens: {best}")
+    check(answer["rates"]["watts_per_device"] == 700, "the data sheet's watts")
+    text, answer = ask(*one, *seq, "--objective", "step", "--max-devices", "4")
+    need = answer["plans"][0]["tokens_per_s"] * 0.99  # just below the most that there is
+    text, answer = ask(*one, *seq, "--min-devices", "--deadline", f"{need * 86400:.0f}@1")
+    check(answer["plans"][0]["tokens_per_s"] >= need * 0.999, f"keeps the deadline: {text}")
+    cli.refuses(*one, *seq, "--min-devices", "--deadline", "1e15@1", code=3, says=["fastest", "days"])
+    text, answer = ask(*one, *seq, "--pareto", "step,devices")
+    steps = [p["step_time_s"] for p in answer["plans"]]
+    check(steps == sorted(steps), f"front by its first measure: {steps}")
+    text, answer = ask(*one, *seq, "--pareto", "memory,energy", "--memory-step", "0.01", "--ranks", "2")
+    check(answer["plans"], f"front over memory: {text}")
+    two = "h100-sxm-80gb:2x2,a100-sxm-80gb:4"
+    text, answer = ask(*work, *seq, "--compare-clusters", two, "--price-per-device-hour", "3,1.5")
+    check([c["rates"]["usd_per_device_hour"] for c in answer["clusters"]] == [3, 1.5], "a price each")
+    check(all("best" in c for c in answer["clusters"]), f"a plan each: {text}")
+    done = cli.run(*one, *seq, "--objective", "devices", "--max-devices", "1", "-o", "one.json")
+    check(done.returncode == 0 and cli.run("simulate", "one.json").returncode in (0, 2), "a plan file")
+    check(json.load(open(cli.path("one.json")))["inputs"]["cluster"]["source"] == "h100-sxm-80gb:2x2", "written")
+    # Nothing fits under a stack: the nearest plan, what it lacks where, and what would do.
+    short = cli.run("plan", "--model", "llama-3.1-70b", "--cluster", "h100-sxm-80gb:1", "--precision", "bf16",
+                    "--seq", "2048", "--global-batch", "4", "--json")
+    check(short.returncode == 3, f"70B on one: {short.returncode}")
+    nearest = json.loads(short.stdout)["nearest"]
+    check(nearest["missing_bytes"] > 0 and nearest["stage"] == 0, "what is short, where")
+    check(abs(nearest["needed_bytes"] - nearest["usable_bytes"] - nearest["missing_bytes"]) < 2, "by how much")
+    check(nearest["devices_that_fit"] > 1, "what would do")
+
+
+def bad_questions(cli):
+    base = ["plan", "--model", "tiny-llama", "--precision", "bf16", "--global-batch", "8"]
+    one = [*base, "--cluster", "h100-sxm-80gb:2", "--seq", "128"]
+    cli.refuses(*base, "--cluster", "h100-sxm-80gb:2", "--max-micro-batch", says="--seq")
+    cli.refuses(*one, "--max-seq", "--seq-multiple", "0", says="seq-multiple")
+    cli.refuses(*one, "--max-seq", "--max-micro-batch", says="one question")
+    cli.refuses(*one, "--max-seq", "--objective", "devices", says="max-seq")
+    for deadline in ["1e12", "@3", "1e12@", "x@3", "1e12@0", "-1@3", "1e12@3@4", "nan@1", "inf@1"]:
+        cli.refuses(*one, "--min-devices", f"--deadline={deadline}", says=["deadline", "TOKENS@DAYS"])
+    cli.refuses(*one, "--objective", "joy", says=["joy", "tokens-per-device"])
+    cli.refuses(*one, "--objective", "cost", says="price-per-device-hour")
+    cli.refuses(*one, "--objective", "cost", "--price-per-device-hour", "-2", says="price")
+    cli.refuses(*one, "--objective", "cost", "--price-per-device-hour", "2,3", says="one number")
+    cli.refuses(*one, "--min-devices", "--objective", "cost", says="min-devices")
+    cli.refuses(*one[:-4], "--cluster", "h800-sxm-80gb:2", "--seq", "128", "--objective", "energy",
+                says="watts-per-device")
+    cli.refuses(*one, "--max-watts", "-5", says="max-watts")
+    cli.refuses(*one, "--max-watts", "10", code=3, says="nothing fits")
+    cli.refuses(*one, "--objective", "tokens-per-device", "--seq", "0", says="seq")
+    for pair in ["step", "step,step", "step,joy", "step,memory,cost", ","]:
+        cli.refuses(*one, "--pareto", pair, says=["pareto", "two of"])
+    cli.refuses(*one, "--pareto", "step,memory", "-o", "x.json", says="output")
+    cli.refuses(*one, "--pareto", "step,memory", "--memory-step", "-1", says="memory-step")
+    cli.refuses(*one, "--pareto", "memory,devices", "--deadline", "1e9@1", says="pareto")
+    seq = ["--seq", "128"]
+    cli.refuses(*base, *seq, "--compare-clusters", "h100-sxm-80gb:2", says="two or more")
+    cli.refuses(*base, *seq, "--compare-clusters", "h100-sxm-80gb:2,nosuch:8", says="nosuch")
+    cli.refuses(*one, "--compare-clusters", "h100-sxm-80gb:2,h100-sxm-80gb:4", says="--cluster")
+    cli.refuses(*one, "--max-seq", "--stack", "shardwright", says="stack")
+    cli.refuses(*one, "--min-devices", "--deadline", "1e9@1", "-o", "no/such/plan.json", says="no/such")
 
 
 def make_machine(cli, cores):
@@ -255,6 +344,8 @@ def main():
         bad_models(cli)
         bad_plan_requests(cli)
         calibration(cli)
+        good_questions(cli)
+        bad_questions(cli)
         make_machine(cli, cores=2)
         good_path(cli)
         bad_runs(cli)

@@ -1,0 +1,95 @@
+#include "tools/plan_inputs.h"
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <ostream>
+
+#include "costmodel/hf_config.h"
+#include "tools/exit_codes.h"
+
+namespace shardwright {
+namespace {
+
+constexpr const char* kCommandLine = "command line";
+
+Result<std::string> cluster_source(const PlanArguments& arguments) {
+  if (!arguments.cluster.empty()) return arguments.cluster;
+  const std::string machine = default_machine_path();
+  std::error_code ignored;
+  if (std::filesystem::exists(machine, ignored)) return machine;
+  return Error{printable(machine, 1000), "", "no such file",
+               "a profile of this machine: run `shardwright profile` first, or give --cluster"};
+}
+
+}  // namespace
+
+Result<PlanInputs> load_inputs(const PlanArguments& arguments) {
+  const std::string profiles = default_profiles_dir();
+  Result<ModelSpec> model = load_model(arguments.model, profiles);
+  if (!model.ok()) return model.error();
+  const Result<InputFile> model_file = describe_model(arguments.model, profiles);
+  if (!model_file.ok()) return model_file.error();
+  const Result<std::string> source = cluster_source(arguments);
+  if (!source.ok()) return source.error();
+  Result<ClusterSpec> cluster = load_cluster(*source, profiles);
+  if (!cluster.ok()) return cluster.error();
+  const InputFile cluster_file = describe_cluster(*source, *cluster);
+  return PlanInputs{*std::move(model), *std::move(cluster), *model_file, cluster_file};
+}
+
+Result<SpaceRequest> space_request_of(const PlanArguments& arguments) {
+  SpaceRequest request;
+  request.seq = arguments.seq;
+  request.global_batch = arguments.global_batch;
+  request.ranks = arguments.ranks;
+  request.top = arguments.top;
+  if (!parse_data_type(arguments.precision, &request.precision)) {
+    return Error{kCommandLine, "precision", printable(arguments.precision),
+                 "fp32, fp16, bf16, fp8 or another data type of the device"};
+  }
+  request.optimizer = arguments.optimizer == "sgd" ? OptimizerKind::kSgd : OptimizerKind::kAdamW;
+  if (arguments.optimizer != name_of(request.optimizer)) {
+    return Error{kCommandLine, "optimizer", printable(arguments.optimizer), "adamw or sgd"};
+  }
+  if (arguments.headroom < 0 || arguments.headroom >= 1) {
+    return Error{kCommandLine, "headroom", std::to_string(arguments.headroom), "from 0 to below 1"};
+  }
+  request.headroom = arguments.headroom;
+  request.memory_limit = static_cast<Bytes>(arguments.memory_limit_gib * (int64_t{1} << 30));
+  const std::pair<ConstraintKind, const std::vector<std::string>*> lists[] = {
+      {ConstraintKind::kPin, &arguments.pins},
+      {ConstraintKind::kBan, &arguments.bans},
+      {ConstraintKind::kMin, &arguments.mins},
+      {ConstraintKind::kMax, &arguments.maxs}};
+  for (const auto& [kind, texts] : lists) {
+    for (const std::string& text : *texts) {
+      if (auto error = request.constraints.add(kind, text)) return *error;
+    }
+  }
+  return request;
+}
+
+Result<std::unique_ptr<Software>> load_software(const PlanArguments& arguments,
+                                                const ModelSpec& model, const ClusterSpec& cluster,
+                                                const std::string& stack) {
+  auto software = Software::load(model, cluster, stack, default_profiles_dir());
+  if (software.ok() && !arguments.framework.empty()) {
+    if (auto error = (*software)->plan_for(arguments.framework)) return *error;
+  }
+  return software;
+}
+
+std::optional<Error> write_best(const PlanArguments& arguments, const PlanInputs& inputs,
+                                const std::string& stack, const std::vector<RankedPlan>& plans) {
+  if (arguments.out.empty() || plans.empty()) return std::nullopt;
+  return write_file_atomically(
+      arguments.out, plan_text({inputs.model_file, inputs.cluster_file, stack, plans.front().plan,
+                                prediction_of(plans.front())}));
+}
+
+int refuse(const Error& error, std::ostream& err) {
+  err << error.line() << "\n";
+  return kExitBadInput;
+}
+
+}  // namespace shardwright

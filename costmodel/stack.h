@@ -12,7 +12,7 @@ namespace shardwright {
 
 struct Stack {
   std::string name;
-  std::string source;  // what it stands for and where its facts come from
+  std::string source;     // what it stands for and where its facts come from
   std::string memory;     // the MemoryStack that goes with it; may be empty
   std::string framework;  // whose options a plan has to be said in (planner/export); may be empty
   Kernels kernels;

@@ -118,7 +118,7 @@ std::string stack_of(const PlanArguments& arguments, const ClusterSpec& cluster)
 int run_plan(const PlanArguments& arguments, std::ostream& out, std::ostream& err) {
   if (!arguments.question.compare_clusters.empty()) return compare_clusters(arguments, out, err);
   if (arguments.seq == 0 && !arguments.question.max_seq) {
-    return refuse({kCommandLine, "--seq", "none", "tokens per sequence"}, err);
+    return refuse({kCommandLine, "seq", "0", "tokens per sequence"}, err);
   }
   const Result<PlanInputs> inputs = load_inputs(arguments);
   if (!inputs.ok()) return refuse(inputs.error(), err);

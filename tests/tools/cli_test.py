@@ -80,7 +80,7 @@ def bad_plan_requests(cli):
     base = ["plan", "--model", "tiny-gpt", "--cluster", "h100-sxm-80gb:8", "--precision", "bf16"]
     batch = ["--seq", "128", "--global-batch", "16"]
     cli.refuses("plan", "--model", "tiny-gpt", *batch, says="profile")  # this machine: not measured
-    cli.refuses(*base, "--global-batch", "16", says="--seq")
+    cli.refuses(*base, "--global-batch", "16", says="seq")
     cli.refuses(*base, "--seq", "0", "--global-batch", "16", says="seq")
     cli.refuses(*base, "--seq", "-5", "--global-batch", "16", says="seq")
     cli.refuses(*base, "--seq", "99999999999999999999", "--global-batch", "16", says="seq")
@@ -191,7 +191,7 @@ def good_questions(cli):
 def bad_questions(cli):
     base = ["plan", "--model", "tiny-llama", "--precision", "bf16", "--global-batch", "8"]
     one = [*base, "--cluster", "h100-sxm-80gb:2", "--seq", "128"]
-    cli.refuses(*base, "--cluster", "h100-sxm-80gb:2", "--max-micro-batch", says="--seq")
+    cli.refuses(*base, "--cluster", "h100-sxm-80gb:2", "--max-micro-batch", says="seq")
     cli.refuses(*one, "--max-seq", "--seq-multiple", "0", says="seq-multiple")
     cli.refuses(*one, "--max-seq", "--max-micro-batch", says="one question")
     cli.refuses(*one, "--max-seq", "--objective", "devices", says="max-seq")

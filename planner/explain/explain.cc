@@ -7,6 +7,7 @@
 
 #include "planner/plan_json.h"
 #include "planner/records/run_case.h"
+#include "planner/search/pipeline_bound.h"
 
 namespace shardwright {
 namespace {
@@ -14,12 +15,16 @@ namespace {
 // Seconds of the model's own work at the peak of all devices of the plan; 0 without a formula.
 double ideal_s(Software& software, const Plan& plan) {
   if (software.model().layer_list()) return 0;
-  const auto& peaks = software.cluster().device_of(0).peak_flops_per_s;
-  const auto peak = peaks.find(plan.precision);
   const auto flops = flops_per_token("causal", software.model(), plan.seq);
-  if (peak == peaks.end() || !flops) return 0;
-  return *flops * static_cast<double>(plan.tokens_per_step()) /
-         (static_cast<double>(plan.ranks()) * peak->second);
+  if (!flops) return 0;
+  double peak = 0;
+  for (int64_t rank = 0; rank < plan.ranks(); ++rank) {
+    const auto& peaks = software.cluster().device_of(rank).peak_flops_per_s;
+    const auto own = peaks.find(plan.precision);
+    if (own == peaks.end()) return 0;
+    peak += own->second;
+  }
+  return *flops * static_cast<double>(plan.tokens_per_step()) / peak;
 }
 
 const NamedSeconds& largest(const std::vector<NamedSeconds>& parts) {
@@ -85,25 +90,24 @@ std::string binding_line(const TimeBreakdown& time, const MemoryBreakdown& memor
 }  // namespace
 
 TimeBreakdown time_breakdown(Software& software, const Plan& plan, double step_s) {
-  const EstimateParts p = software.estimate(plan).parts;
   const PlanPrices& prices = software.prices(plan);
-  const double pace = prices.pace;
+  const int64_t slowest = walk_step(plan, prices).slowest_stage;
+  const EstimateParts p = stage_parts(plan, prices, slowest);
   TimeBreakdown out;
   out.step_s = step_s;
-  const double compute = pace * p.compute;
-  const double ideal = std::min(ideal_s(software, plan), compute);
+  const double ideal = std::min(ideal_s(software, plan), p.compute);
   out.mfu = ideal / step_s;
   out.parts = {{"compute at peak", ideal},
-               {"compute above peak", compute - ideal},
-               {"tensor", pace * p.tensor},
-               {"context", pace * p.context},
-               {"experts", pace * p.experts},
-               {"sharding", pace * p.sharding},
-               {"host", pace * p.host},
-               {"gradients", pace * p.gradients},
-               {"parameters", pace * p.parameters},
-               {"optimizer", pace * p.optimizer},
-               {"fixed", prices.fixed}};
+               {"compute above peak", p.compute - ideal},
+               {"tensor", p.tensor},
+               {"context", p.context},
+               {"experts", p.experts},
+               {"sharding", p.sharding},
+               {"host", p.host},
+               {"gradients", p.gradients},
+               {"parameters", p.parameters},
+               {"optimizer", p.optimizer},
+               {"fixed", p.fixed}};
   double others = 0;
   for (const NamedSeconds& part : out.parts) others += part.seconds;
   // One stage waits for no other: what is left then is rounding to whole nanoseconds.
@@ -113,10 +117,10 @@ TimeBreakdown time_breakdown(Software& software, const Plan& plan, double step_s
 
 MemoryBreakdown memory_breakdown(Software& software, const Plan& plan) {
   MemoryBreakdown out;
-  out.available = static_cast<double>(software.available());
+  out.fullest = software.fullest_stage(plan, {});
+  out.available = software.usable_bytes(plan, out.fullest, {});
   for (int64_t stage = 0; stage < plan.pp; ++stage) {
     out.stages.push_back(software.memory(plan, stage));
-    if (out.stages.back().device_bytes > out.stages[out.fullest].device_bytes) out.fullest = stage;
   }
   return out;
 }

@@ -30,8 +30,8 @@ TimeBreakdown time_breakdown(Software& software, const Plan& plan, double step_s
 
 struct MemoryBreakdown {
   std::vector<RankMemory> stages;
-  int64_t fullest = 0;  // stage
-  double available = 0;
+  int64_t fullest = 0;   // stage, of what its devices have
+  double available = 0;  // to it
 };
 MemoryBreakdown memory_breakdown(Software& software, const Plan& plan);
 

@@ -58,7 +58,9 @@ Result<WhyNot> why_not(Software& software, const SpaceRequest& given, const std:
     out.plan = found->nearest;
     const MemoryBreakdown memory = memory_breakdown(software, out.plan->plan);
     out.memory = memory.stages[memory.fullest];
-    out.missing_bytes = out.memory.device_bytes - usable_bytes(software, request);
+    out.missing_bytes =
+        out.memory.device_bytes -
+        software.usable_bytes(out.plan->plan, memory.fullest, memory_limit_of(request));
     return out;
   }
   out.kind = WhyNot::kRule;

@@ -7,6 +7,7 @@
 #include <set>
 #include <tuple>
 
+#include "planner/search/pipeline_bound.h"
 #include "planner/search/plan_space.h"
 #include "planner/space.h"
 
@@ -72,20 +73,10 @@ DeviceCounts::DeviceCounts(Software& software, const SpaceRequest& request,
   }
 }
 
-Plan DeviceCounts::base() const {
-  Plan out;
-  out.seq = request_.seq;
-  out.global_batch = request_.global_batch;
-  out.precision = request_.precision;
-  out.optimizer = request_.optimizer;
-  out.mtp_layers = software_.model().mtp_layers;
-  return out;
-}
-
 double DeviceCounts::floor_s(int64_t devices) {
   const auto known = floors_.find(devices);
   if (known != floors_.end()) return known->second;
-  const Plan base = this->base();
+  const Plan base = base_plan(software_.model(), request_);
   const PlanSpace space(software_.model(), devices, base, request_.constraints);
   // One device's share of a sequence depends on these alone: dp and pp only divide it.
   std::set<std::tuple<int64_t, int64_t, int64_t, int64_t, int64_t, bool, CpKind>> seen;
@@ -100,8 +91,8 @@ double DeviceCounts::floor_s(int64_t devices) {
                              .second;
       if (!fresh) continue;
       const Estimator::PartSeconds& parts = software_.parts(plan);
-      least = std::min(least, parts.pace * static_cast<double>(plan.microbatches()) * parts.whole /
-                                  static_cast<double>(plan.pp));
+      least = std::min(least,
+                       layers_bound_s(plan, {parts.whole, parts.pace, software_.model().layers()}));
     }
   }
   return floors_[devices] = least;

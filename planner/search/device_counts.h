@@ -74,8 +74,6 @@ class DeviceCounts {
   const SpaceResult& nothing() const { return nothing_; }
 
  private:
-  Plan base() const;
-
   Software& software_;
   SpaceRequest request_;
   DeviceRates rates_;

@@ -10,6 +10,8 @@
 #include "costmodel/check.h"
 #include "costmodel/pricer.h"
 #include "planner/schedule/schedule.h"
+#include "planner/search/known_choices.h"
+#include "planner/search/leaf.h"
 #include "planner/search/pipeline_bound.h"
 #include "planner/search/plan_space.h"
 #include "planner/search/stack_simulation.h"
@@ -41,22 +43,6 @@ bool better(const RankedPlan& a, const RankedPlan& b) {
          std::tuple(b.step_ns, b.memory_peak_bytes, b.plan.label());
 }
 
-// What a leaf's stages do after the pipeline; the pipelines being the same, a leaf none of whose
-// stages is faster than another's, and that takes as much memory, need not be looked at.
-struct Leaf {
-  double bound = 0, memory = 0;
-  std::vector<StagePrices> stages;
-  double first_forward = 0;  // sharded weights make passes slower
-  bool dominated_by(const Leaf& other) const {
-    if (other.memory > memory || other.first_forward > first_forward) return false;
-    for (size_t i = 0; i < stages.size(); ++i) {
-      const StagePrices &a = stages[i], &b = other.stages[i];
-      if (b.reduction > a.reduction || b.gather > a.gather || b.update > a.update) return false;
-    }
-    return other.bound <= bound;
-  }
-};
-
 class Search {
  public:
   Search(Software& software, const SpaceRequest& request, const Plan& base)
@@ -64,9 +50,9 @@ class Search {
         model_(software.model()),
         request_(request),
         space_(software.model(), request.ranks, base, request.constraints),
-        meshes_(space_.meshes()) {
-    limit_ = {request.memory_limit, request.headroom};
-  }
+        known_(software_, space_),
+        meshes_(space_.meshes()),
+        limit_(memory_limit_of(request)) {}
 
   SpaceResult run() {
     for (size_t mesh = 0; mesh < meshes_.size(); ++mesh) admit(static_cast<int>(mesh));
@@ -108,11 +94,9 @@ class Search {
       Plan plan = space_.plan_of(mesh, layers[i], {});
       software_.set_usual(&plan);
       if (refused(plan, leaves)) continue;
-      const double m = static_cast<double>(plan.microbatches());
-      const Whole& whole = whole_of(plan);
-      push({whole.pace * m * whole.seconds / static_cast<double>(plan.pp), 0, Item::kLayers,
-            mesh_index, static_cast<int>(i)},
-           leaves);
+      push(
+          {layers_bound_s(plan, whole_of(plan)), 0, Item::kLayers, mesh_index, static_cast<int>(i)},
+          leaves);
     }
   }
 
@@ -129,11 +113,8 @@ class Search {
     count += leaves;
   }
 
-  struct Whole {
-    double seconds = 0, pace = 1;
-  };
   // Layers do not depend on dp and pp: priced once for all meshes that share the rest.
-  const Whole& whole_of(const Plan& plan) {
+  const WholeSeconds& whole_of(const Plan& plan) {
     const Split& split = plan.split;
     uint64_t key = static_cast<uint64_t>(plan.tp);
     for (int64_t part : {split.cp, split.ep, split.etp + 1, plan.micro_batch}) {
@@ -143,7 +124,7 @@ class Search {
     const auto [entry, fresh] = wholes_.try_emplace(key);
     if (fresh) {
       const Estimator::PartSeconds& parts = software_.parts(plan);
-      entry->second = {parts.whole, parts.pace};
+      entry->second = {parts.whole, parts.pace, model_.layers()};
     }
     return entry->second;
   }
@@ -178,57 +159,15 @@ class Search {
         {plan->virtual_stages, is_v_shaped(plan->schedule, plan->virtual_stages)});
     if (fresh) entry->second = software_.share_layers(*plan);
     plan->stage_layers = entry->second;
-    if (!plan->stage_layers.empty()) return expressible(*plan, leaves);
+    if (!plan->stage_layers.empty()) {
+      const std::optional<Rejection> refusal = known_.pipeline_refusal(*plan);
+      if (refusal) count_rule(*refusal, leaves);
+      return !refusal;
+    }
     count_rule({"layers", std::to_string(model_.layers()) + " layers are fewer than " +
                               std::to_string(plan->pp * plan->virtual_stages) + " chunks"},
                leaves);
     return false;
-  }
-
-  // Whether the framework knows such pipelines, however they are sharded and recomputed: with the
-  // whole of the replicas as one group the rules about groups hold if they ever do.
-  bool expressible(const Plan& plan, int64_t leaves) {
-    for (const Rejection& rejection : software_.refusals(plan)) {
-      if (of_sharding(rejection) || of_recompute(rejection)) continue;
-      count_rule(rejection, leaves);
-      return false;
-    }
-    return true;
-  }
-  static bool of_sharding(const Rejection& r) {
-    return r.rule == "zero" || r.rule == "shard_group" || r.rule == "optimizer" ||
-           r.rule == "optimizer_offload";
-  }
-  static bool of_recompute(const Rejection& r) { return r.rule.rfind("recompute", 0) == 0; }
-
-  // Of a pipeline's shardings those that the framework knows; the others are counted `each` times.
-  std::vector<ShardingChoice> known_shardings(Plan plan, int64_t each) {
-    std::vector<ShardingChoice> out;
-    PlanSpace::set(RecomputeChoice(), 0, &plan);
-    for (const ShardingChoice& choice : space_.shardings(plan.dp * plan.split.cp)) {
-      PlanSpace::set(choice, &plan);
-      const std::vector<Rejection> refusals = software_.refusals(plan);
-      if (refusals.empty()) {
-        out.push_back(choice);
-      } else if (each > 0) {
-        count_rule(refusals.front(), each);
-      }
-    }
-    return out;
-  }
-  // The same of a recomputation's numbers of layers. REQUIRES: the plan's sharding is a known one.
-  std::vector<int64_t> known_layers(const RecomputeChoice& choice, Plan plan, int64_t each) {
-    std::vector<int64_t> out;
-    for (int64_t layers : layers_of(choice, plan)) {
-      PlanSpace::set(choice, layers, &plan);
-      const std::vector<Rejection> refusals = software_.refusals(plan);
-      if (refusals.empty()) {
-        out.push_back(layers);
-      } else if (each > 0) {
-        count_rule(refusals.front(), each);
-      }
-    }
-    return out;
   }
 
   // --- From a pipeline to its recomputations -----------------------------------------------------
@@ -238,15 +177,18 @@ class Search {
     Plan plan = plan_of(item);
     int64_t all_layers = 0;
     for (const RecomputeChoice& choice : space_.recomputations()) {
-      all_layers += static_cast<int64_t>(layers_of(choice, plan).size());
+      all_layers += static_cast<int64_t>(known_.all_layers(choice, plan).size());
     }
-    const std::vector<ShardingChoice> shardings = known_shardings(plan, all_layers);
+    const std::vector<ShardingChoice> shardings = known_.shardings(
+        plan, [&](const Rejection& rejection) { count_rule(rejection, all_layers); });
     if (shardings.empty()) return;
     for (size_t i = 0; i < space_.recomputations().size(); ++i) {
       const RecomputeChoice& choice = space_.recomputations()[i];
       PlanSpace::set(shardings.front(), &plan);
       const std::vector<int64_t> layers =
-          known_layers(choice, plan, static_cast<int64_t>(shardings.size()));
+          known_.layers(choice, plan, [&](const Rejection& rejection) {
+            count_rule(rejection, static_cast<int64_t>(shardings.size()));
+          });
       const int64_t leaves = static_cast<int64_t>(layers.size() * shardings.size());
       if (layers.empty()) continue;
       auto fewest = static_cast<int64_t>(layers.size());
@@ -279,53 +221,28 @@ class Search {
     SW_CHECK(place_layers(&plan, 0), "a pipeline in the queue is legal");
     return plan;
   }
-  std::vector<int64_t> layers_of(const RecomputeChoice& choice, const Plan& plan) const {
-    if (choice.kind != Recompute::kFull) return {0};
-    return space_.recomputed_layers(plan.pp, plan.virtual_stages);
-  }
-
-  // Of every ZeRO stage the largest groups, with the optimizer on the host where that is allowed:
-  // more replicas and less on the device never need more memory.
-  static std::vector<ShardingChoice> smallest_shardings(const std::vector<ShardingChoice>& all) {
-    std::map<int64_t, ShardingChoice> best;
-    const auto rank = [](const ShardingChoice& c) {
-      const int64_t group =
-          c.shard_group == 0 ? std::numeric_limits<int64_t>::max() : c.shard_group;
-      return std::tuple(group, c.optimizer_offload);
-    };
-    for (const ShardingChoice& choice : all) {
-      const auto [entry, fresh] = best.try_emplace(choice.zero, choice);
-      if (!fresh && rank(choice) > rank(entry->second)) entry->second = choice;
-    }
-    std::vector<ShardingChoice> out;
-    for (const auto& [zero, choice] : best) out.push_back(choice);
-    return out;
-  }
 
   // --- From a recomputation to its leaves --------------------------------------------------------
   void expand_recompute(const Item& item) {
     Plan plan = plan_of(item);
     const RecomputeChoice& choice = space_.recomputations()[item.recompute];
-    const std::vector<ShardingChoice> shardings = known_shardings(plan, 0);
+    const std::vector<ShardingChoice> shardings = known_.shardings(plan);
     PlanSpace::set(shardings.front(), &plan);
-    const std::vector<int64_t> layers = known_layers(choice, plan, 0);
+    const std::vector<int64_t> layers = known_.layers(choice, plan);
     keeps_all_ = space_.recomputations().front().kind == Recompute::kNone;
     leaves_.clear();
-    for (size_t i = 0; i < shardings.size(); ++i) {
+    for (const ShardingChoice& sharding : shardings) {
       PlanSpace::set(choice, 0, &plan);
-      PlanSpace::set(shardings[i], &plan);
-      consider(item, plan, i, shardings, layers);
+      PlanSpace::set(sharding, &plan);
+      consider(item, plan, layers);
     }
   }
 
-  // Overlap is never slower than no overlap and takes no memory; and what is not recomputed takes
-  // no time: of plans that differ in these alone, only the first that fits is looked at.
-  void consider(const Item& item, Plan& plan, size_t index,
-                const std::vector<ShardingChoice>& shardings, const std::vector<int64_t>& layers) {
+  // What is not recomputed takes no time: of plans that differ in this alone, only the first that
+  // fits is looked at.
+  void consider(const Item& item, Plan& plan, const std::vector<int64_t>& layers) {
     const auto count = static_cast<int64_t>(layers.size());
-    const bool with_more_overlap =
-        index > 0 && same_but_overlap(shardings[index], shardings[index - 1]);
-    if (with_more_overlap || fits_without_recompute(plan)) {
+    if (fits_without_recompute(plan)) {
       result_.stats.pruned_bound += count;
       return;
     }
@@ -340,10 +257,6 @@ class Search {
     Plan whole = plan;
     PlanSpace::set(RecomputeChoice(), 0, &whole);
     return software_.fullest_share(whole, limit_) <= 1;
-  }
-  static bool same_but_overlap(const ShardingChoice& a, const ShardingChoice& b) {
-    return a.zero == b.zero && a.shard_group == b.shard_group &&
-           a.optimizer_offload == b.optimizer_offload;
   }
 
   // The more layers are recomputed the less memory is needed: bisection over their numbers, of
@@ -371,9 +284,8 @@ class Search {
   void add_leaf(const Item& item, const Plan& plan) {
     const PlanPrices& prices = software_.prices(plan);
     ++result_.stats.priced;
-    Leaf leaf{step_bound_s(plan, prices), memory_share_, prices.stages,
-              prices.chunks.front().forward};
-    const bool useless = leaf.bound > worst_kept_ ||
+    Leaf leaf{step_bound_s(plan, prices), memory_share_, step_ns(plan, prices)};
+    const bool useless = leaf.bound_s > worst_kept_ ||
                          std::any_of(leaves_.begin(), leaves_.end(),
                                      [&](const Leaf& other) { return leaf.dominated_by(other); });
     if (useless) {
@@ -382,7 +294,7 @@ class Search {
     }
     plans_.push_back(plan);
     Item next = item;
-    next.key = leaf.bound;
+    next.key = leaf.bound_s;
     next.kind = Item::kLeaf;
     next.plan = static_cast<int>(plans_.size()) - 1;
     push(next, 1);
@@ -400,8 +312,7 @@ class Search {
     ++result_.stats.simulated;
     RankedPlan ranked = evaluate(software_, plans_[item.plan]);
     const double seconds = to_seconds(ranked.step_ns);
-    SW_CHECK(seconds >= item.key * (1 - 1e-6) - 1e-8,
-             ranked.plan.label() << " takes " << seconds << " s, below its bound " << item.key);
+    SW_CHECK_LE(item.key, seconds, "bound and time of " << ranked.plan.label());
     Item done{seconds, 0, Item::kSimulated, item.mesh, item.layer, item.pipeline};
     done.plan = static_cast<int>(simulated_.size());
     done.memory = ranked.memory_peak_bytes;
@@ -492,6 +403,7 @@ class Search {
   const ModelSpec& model_;
   const SpaceRequest& request_;
   PlanSpace space_;
+  KnownChoices known_;
   std::vector<Mesh> meshes_;
   MemoryLimit limit_;
 
@@ -504,7 +416,7 @@ class Search {
   double reached_ = 0;  // no plan that is still open is faster
   int64_t order_ = 0, popped_ = 0, waiting_ = 0;
 
-  std::unordered_map<uint64_t, Whole> wholes_;
+  std::unordered_map<uint64_t, WholeSeconds> wholes_;
   std::map<std::pair<int64_t, bool>, std::vector<int64_t>> shares_;  // of the layers at hand
   std::vector<Leaf> leaves_;  // of the pipeline and recomputation at hand
   bool keeps_all_ = true;     // no recomputation is a choice
@@ -514,35 +426,13 @@ class Search {
   SpaceResult result_;
 };
 
-std::optional<Error> check_size(const char* name, int64_t value, int64_t high) {
-  if (value >= 1 && value <= high) return std::nullopt;
-  return Error{"command line", name, std::to_string(value),
-               "a whole number from 1 to " + std::to_string(high)};
-}
-
 }  // namespace
-
-std::optional<Error> check_request(const Software& software, const SpaceRequest& request) {
-  constexpr int64_t kMaxSize = int64_t{1} << 30;
-  const ClusterSpec& cluster = software.cluster();
-  const int64_t ranks = request.ranks == 0 ? cluster.num_devices() : request.ranks;
-  if (auto error = check_size("ranks", ranks, cluster.num_devices())) return error;
-  if (auto error = check_size("seq", request.seq, kMaxSize)) return error;
-  if (auto error = check_size("global-batch", request.global_batch, kMaxSize)) return error;
-  if (auto error = check_size("top", request.top, kMaxSize)) return error;
-  return check_supports(cluster, request.precision);
-}
 
 Result<SpaceResult> search_space(Software& software, const SpaceRequest& given) {
   if (auto error = check_request(software, given)) return *error;
   SpaceRequest request = given;
   if (request.ranks == 0) request.ranks = software.cluster().num_devices();
-  Plan base;
-  base.seq = request.seq;
-  base.global_batch = request.global_batch;
-  base.precision = request.precision;
-  base.optimizer = request.optimizer;
-  base.mtp_layers = software.model().mtp_layers;
+  const Plan base = base_plan(software.model(), request);
   if (PlanSpace(software.model(), request.ranks, base, request.constraints).meshes().empty()) {
     return Error{"command line", "pin", "no degrees",
                  "some with dp * cp * tp * pp = " + std::to_string(request.ranks) + " ranks"};
@@ -550,44 +440,6 @@ Result<SpaceResult> search_space(Software& software, const SpaceRequest& given) 
   SpaceResult result = Search(software, request, base).run();
   simulate_found(software, &result.plans);
   return result;
-}
-
-double usable_bytes(const Software& software, const SpaceRequest& request) {
-  const Bytes limit = request.memory_limit > 0 ? request.memory_limit : software.available();
-  return static_cast<double>(limit) * (1 - request.headroom);
-}
-
-RankedPlan evaluate(Software& software, const Plan& plan) {
-  RankedPlan out;
-  out.plan = plan;
-  const PlanPrices& prices = software.prices(plan);
-  const StepWalk walk = walk_step(plan, prices);
-  out.step_ns = to_nanoseconds(walk.step_s);
-  out.step_time_s = to_seconds(out.step_ns);
-  out.tokens_per_s = static_cast<double>(plan.tokens_per_step()) / std::max(1e-9, out.step_time_s);
-  out.bubble_share = walk.bubble_s / std::max(1e-12, walk.step_s);
-  const auto m = static_cast<double>(plan.microbatches());
-  TimeParts& parts = out.parts;
-  parts.stage = walk.slowest_stage;
-  for (int64_t k = 0; k < plan.virtual_stages; ++k) {
-    const EstimateParts& spent = prices.chunks[chunk_of_stage(plan, walk.slowest_stage, k)].spent;
-    parts.compute_s += m * (spent.compute + spent.host);
-    parts.tp_s += m * (spent.tensor + spent.context + spent.experts);
-    parts.dp_s += m * spent.sharding;
-  }
-  const StagePrices& stage = prices.stages[walk.slowest_stage];
-  parts.dp_s += stage.reduction + stage.gather;
-  parts.optimizer_s = stage.update + prices.clip;
-  for (double message : prices.messages) parts.pp_s = std::max(parts.pp_s, 2 * m * message);
-  for (double* part :
-       {&parts.compute_s, &parts.tp_s, &parts.dp_s, &parts.optimizer_s, &parts.pp_s}) {
-    *part *= prices.pace;
-  }
-  out.stages = software.stages(plan);
-  for (const StageMemory& memory : out.stages) {
-    out.memory_peak_bytes = std::max(out.memory_peak_bytes, memory.peak());
-  }
-  return out;
 }
 
 }  // namespace shardwright

@@ -51,7 +51,8 @@ class Front {
     SpaceRequest request = counts_.request();
     request.top = 1;
     request.headroom = 0;
-    const auto usable = static_cast<Bytes>(usable_bytes(counts_.software(), counts_.request()));
+    const auto usable =
+        static_cast<Bytes>(counts_.software().usable_bytes(memory_limit_of(counts_.request())));
     request.memory_limit = 1;  // what misses least is what needs least
     for (int64_t devices : counts_.counts()) {
       request.ranks = devices;
@@ -81,7 +82,8 @@ class Front {
         open.push_back({value(other, devices, floor), devices, std::nullopt});
       }
     }
-    auto limit = static_cast<Bytes>(usable_bytes(counts_.software(), counts_.request()));
+    auto limit =
+        static_cast<Bytes>(counts_.software().usable_bytes(memory_limit_of(counts_.request())));
     while (limit > 0 && !open.empty() && counts_.complete()) {
       const auto best = std::min_element(open.begin(), open.end());
       if (best->plan && best->plan->memory_peak_bytes <= limit) {

@@ -8,6 +8,15 @@
 
 namespace shardwright {
 
+double layers_bound_s(const Plan& plan, const WholeSeconds& whole) {
+  // Passes are whole nanoseconds, up to half of one less than their price: three a chunk, of which
+  // there may be as many as layers, and two for chunks of none at the ends.
+  const double rounding_s = 0.5e-9 * 3 * static_cast<double>(whole.layers + 2);
+  const double one = whole.pace * whole.seconds - rounding_s;
+  return std::max(0.0,
+                  static_cast<double>(plan.microbatches()) * one / static_cast<double>(plan.pp));
+}
+
 double pipeline_bound_s(const Plan& plan, const PlanPrices& prices) {
   const PassTimes times = with_messages(step_ns(plan, prices));
   return to_seconds(pipeline_lower_bound_ns(schedule_shape(plan), times));
@@ -50,6 +59,28 @@ StepWalk walk_step(const Plan& plan, const PlanPrices& prices) {
   }
   out.step_s = to_seconds(end_of_step(plan, times, ends));
   out.bubble_s = to_seconds(walk.makespan_ns) - to_seconds(busy) / static_cast<double>(plan.pp);
+  return out;
+}
+
+EstimateParts stage_parts(const Plan& plan, const PlanPrices& prices, int64_t stage) {
+  const double passes = prices.pace * static_cast<double>(plan.microbatches());
+  EstimateParts out;
+  for (int64_t k = 0; k < plan.virtual_stages; ++k) {
+    const EstimateParts& spent = prices.chunks[chunk_of_stage(plan, stage, k)].spent;
+    out.compute += passes * spent.compute;
+    out.tensor += passes * spent.tensor;
+    out.context += passes * spent.context;
+    out.experts += passes * spent.experts;
+    out.sharding += passes * spent.sharding;
+    out.host += passes * spent.host;
+  }
+  const StagePrices& ends = prices.stages[stage];
+  const bool holds_table = stage == stage_of_chunk(plan, 0) ||
+                           stage == stage_of_chunk(plan, plan.pp * plan.virtual_stages - 1);
+  out.gradients = prices.pace * (ends.reduction + (holds_table ? prices.tied : 0));
+  out.parameters = prices.pace * ends.gather;
+  out.optimizer = prices.pace * (ends.update + prices.clip);
+  out.fixed = prices.fixed;
   return out;
 }
 

@@ -6,6 +6,14 @@
 
 namespace shardwright {
 
+// All layers, embedding and head as one chunk (Estimator::PartSeconds), and how many layers.
+struct WholeSeconds {
+  double seconds = 0, pace = 1;
+  int64_t layers = 0;
+};
+// Shared evenly over the stages, without any waiting: no pipeline of these layers takes less.
+double layers_bound_s(const Plan& plan, const WholeSeconds& whole);
+
 // Of the passes and messages alone: step_times.h, schedule/bound.h.
 double pipeline_bound_s(const Plan& plan, const PlanPrices& prices);
 
@@ -20,5 +28,9 @@ struct StepWalk {
   int64_t slowest_stage = 0;  // the busiest
 };
 StepWalk walk_step(const Plan& plan, const PlanPrices& prices);
+
+// Seconds of a step that a stage is known to spend, all microbatches, pace included; `bubble` is
+// not filled in.
+EstimateParts stage_parts(const Plan& plan, const PlanPrices& prices, int64_t stage);
 
 }  // namespace shardwright

@@ -65,11 +65,11 @@ std::optional<Shortage> shortage_of(Software& software, const SpaceRequest& requ
   if (!result.nearest) return std::nullopt;
   Shortage out;
   out.plan = *result.nearest;
-  for (int64_t stage = 0; stage < out.plan.plan.pp; ++stage) {
-    RankMemory memory = software.memory(out.plan.plan, stage);
-    if (stage == 0 || memory.device_bytes > out.memory.device_bytes) out.memory = memory;
-  }
-  out.usable_bytes = usable_bytes(software, request);
+  const Plan& plan = out.plan.plan;
+  const MemoryLimit limit = memory_limit_of(request);
+  const int64_t stage = software.fullest_stage(plan, limit);
+  out.memory = software.memory(plan, stage);
+  out.usable_bytes = software.usable_bytes(plan, stage, limit);
   out.missing_bytes = out.memory.device_bytes - out.usable_bytes;
   return out;
 }

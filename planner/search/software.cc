@@ -239,17 +239,33 @@ RankMemory Software::memory(const Plan& plan, int64_t stage) {
   return at(plan.tp).memory_model.stage(plan, stage);
 }
 
+double Software::usable_bytes(const MemoryLimit& limit) const {
+  return static_cast<double>(limit.bytes > 0 ? limit.bytes : available()) * (1 - limit.headroom);
+}
+
+double Software::usable_bytes(const Plan& plan, int64_t stage, const MemoryLimit& limit) const {
+  if (limit.bytes > 0) return usable_bytes(limit);
+  return static_cast<double>(available_to(plan, stage)) * (1 - limit.headroom);
+}
+
 double Software::fullest_share(const Plan& plan, const MemoryLimit& limit) {
-  const auto usable = [&](Bytes available) {
-    return static_cast<double>(limit.bytes > 0 ? limit.bytes : available) * (1 - limit.headroom);
-  };
-  if (kinds_.size() == 1 || limit.bytes > 0) return device_bytes(plan) / usable(available());
-  double share = 0;
+  // The fullest stage of like devices is known without asking about each.
+  if (kinds_.size() == 1 || limit.bytes > 0) return device_bytes(plan) / usable_bytes(limit);
+  const int64_t stage = fullest_stage(plan, limit);
+  return at(plan.tp).memory_model.device_bytes(plan)[stage] / usable_bytes(plan, stage, limit);
+}
+
+int64_t Software::fullest_stage(const Plan& plan, const MemoryLimit& limit) {
   const std::vector<double> bytes = at(plan.tp).memory_model.device_bytes(plan);
+  int64_t fullest = 0;
+  double most = 0;
   for (int64_t stage = 0; stage < plan.pp; ++stage) {
-    share = std::max(share, bytes[stage] / usable(available_to(plan, stage)));
+    const double share = bytes[stage] / usable_bytes(plan, stage, limit);
+    if (share <= most) continue;
+    most = share;
+    fullest = stage;
   }
-  return share;
+  return fullest;
 }
 
 Bytes Software::available() const {

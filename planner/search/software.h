@@ -60,6 +60,10 @@ class Software {
   RankMemory memory(const Plan& plan, int64_t stage);  // with the moment of the peak and its parts
   // What the fullest stage needs of what its devices may use; up to 1 fits.
   double fullest_share(const Plan& plan, const MemoryLimit& limit);
+  // The stage whose share that is, and what its devices may use.
+  int64_t fullest_stage(const Plan& plan, const MemoryLimit& limit);
+  double usable_bytes(const Plan& plan, int64_t stage, const MemoryLimit& limit) const;
+  double usable_bytes(const MemoryLimit& limit) const;  // of the smallest device of all
   Bytes available() const;  // memory of a device, the smallest of all kinds
 
   // The model as the framework runs it with so many tp ranks: some pad the vocabulary.

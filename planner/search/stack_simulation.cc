@@ -1,11 +1,41 @@
 #include "planner/search/stack_simulation.h"
 
+#include <algorithm>
+
 #include "costmodel/check.h"
 #include "planner/compile.h"
+#include "planner/search/pipeline_bound.h"
 #include "planner/search/step_times.h"
 #include "planner/simulate.h"
 
 namespace shardwright {
+
+RankedPlan evaluate(Software& software, const Plan& plan) {
+  RankedPlan out;
+  out.plan = plan;
+  const PlanPrices& prices = software.prices(plan);
+  const StepWalk walk = walk_step(plan, prices);
+  out.step_ns = to_nanoseconds(walk.step_s);
+  out.step_time_s = to_seconds(out.step_ns);
+  out.tokens_per_s = static_cast<double>(plan.tokens_per_step()) / std::max(1e-9, out.step_time_s);
+  out.bubble_share = walk.bubble_s / std::max(1e-12, walk.step_s);
+  const EstimateParts spent = stage_parts(plan, prices, walk.slowest_stage);
+  TimeParts& parts = out.parts;
+  parts.stage = walk.slowest_stage;
+  parts.compute_s = spent.compute + spent.host;
+  parts.tp_s = spent.tensor + spent.context + spent.experts;
+  parts.dp_s = spent.sharding + spent.gradients + spent.parameters;
+  parts.optimizer_s = spent.optimizer;
+  const double microbatches = prices.pace * static_cast<double>(plan.microbatches());
+  for (double message : prices.messages) {
+    parts.pp_s = std::max(parts.pp_s, 2 * microbatches * message);
+  }
+  out.stages = software.stages(plan);
+  for (const StageMemory& memory : out.stages) {
+    out.memory_peak_bytes = std::max(out.memory_peak_bytes, memory.peak());
+  }
+  return out;
+}
 
 StackSimulation simulate_plan(Software& software, const Plan& plan) {
   StackSimulation out;

@@ -1,4 +1,5 @@
-// A plan under a framework's software as a Program that has run: one rank of each stage.
+// A plan under a framework's software: its step by the walk through its schedule, with memory and
+// parts, and as a Program that has run, one rank of each stage.
 #pragma once
 
 #include <vector>
@@ -9,11 +10,14 @@
 
 namespace shardwright {
 
+// A plan as a search reports it. REQUIRES: the plan is legal and has stage_layers.
+RankedPlan evaluate(Software& software, const Plan& plan);
+
 struct StackSimulation {
   Program program;
   Timeline timeline;
 };
-// The makespan is the step time of evaluate() (full_search.h).
+// The makespan is the step time of evaluate().
 // REQUIRES: the plan is legal and has stage_layers.
 StackSimulation simulate_plan(Software& software, const Plan& plan);
 

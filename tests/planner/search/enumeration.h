@@ -14,12 +14,8 @@ class AllPlans {
  public:
   // REQUIRES: request.ranks is set.
   AllPlans(Software& software, const SpaceRequest& request) : software_(software) {
-    base_.seq = request.seq;
-    base_.global_batch = request.global_batch;
-    base_.precision = request.precision;
-    base_.optimizer = request.optimizer;
-    base_.mtp_layers = software.model().mtp_layers;
-    const PlanSpace space(software.model(), request.ranks, base_, request.constraints);
+    const Plan base = base_plan(software.model(), request);
+    const PlanSpace space(software.model(), request.ranks, base, request.constraints);
     for (const Mesh& mesh : space.meshes()) {
       for (const LayerChoice& layer : space.layers(mesh)) {
         for (const PipelineChoice& pipeline : space.pipelines(mesh.pp)) {
@@ -28,15 +24,15 @@ class AllPlans {
       }
     }
   }
+  int64_t candidates = 0;  // legal or not
   std::vector<RankedPlan> plans;
 
  private:
   void visit(const PlanSpace& space, const Mesh& mesh, Plan plan) {
     software_.set_usual(&plan);
-    if (!check_degrees(software_.model(), plan.ranks(), plan).empty()) return;
-    if (!schedule_problem(schedule_shape(plan)).empty()) return;
-    plan.stage_layers = software_.share_layers(plan);
-    if (plan.stage_layers.empty()) return;
+    const bool legal = check_degrees(software_.model(), plan.ranks(), plan).empty() &&
+                       schedule_problem(schedule_shape(plan)).empty();
+    if (legal) plan.stage_layers = software_.share_layers(plan);
     for (const RecomputeChoice& recompute : space.recomputations()) {
       std::vector<int64_t> layers = {0};
       if (recompute.kind == Recompute::kFull) {
@@ -44,15 +40,16 @@ class AllPlans {
       }
       for (int64_t n : layers) {
         for (const ShardingChoice& sharding : space.shardings(mesh.dp * mesh.cp)) {
+          ++candidates;
           PlanSpace::set(recompute, n, &plan);
           PlanSpace::set(sharding, &plan);
-          if (software_.refusals(plan).empty()) plans.push_back(evaluate(software_, plan));
+          if (plan.stage_layers.empty() || !software_.refusals(plan).empty()) continue;
+          plans.push_back(evaluate(software_, plan));
         }
       }
     }
   }
   Software& software_;
-  Plan base_;
 };
 
 }  // namespace shardwright

@@ -12,6 +12,7 @@
 #include "planner/search/chunk_layers.h"
 #include "planner/search/pipeline_bound.h"
 #include "planner/search/plan_space.h"
+#include "tests/planner/search/enumeration.h"
 #include "tests/planner/search/mixed_cluster.h"
 #include "tests/planner/support.h"
 
@@ -19,72 +20,6 @@ namespace shardwright {
 namespace {
 
 const char* const kProfiles = SHARDWRIGHT_SOURCE_DIR "/profiles";
-
-struct Found {
-  RankedPlan ranked;
-  bool operator<(const Found& other) const {
-    return std::tuple(ranked.step_ns, ranked.memory_peak_bytes) <
-           std::tuple(other.ranked.step_ns, other.ranked.memory_peak_bytes);
-  }
-};
-
-// Every plan of the space that is legal and fits, priced and simulated one by one.
-class Enumeration {
- public:
-  Enumeration(Software& software, const SpaceRequest& request, const Plan& base)
-      : software_(software),
-        request_(request),
-        space_(software.model(), request.ranks, base, request.constraints) {
-    for (const Mesh& mesh : space_.meshes()) {
-      for (const LayerChoice& layer : space_.layers(mesh)) {
-        for (const PipelineChoice& pipeline : space_.pipelines(mesh.pp)) {
-          visit(mesh, space_.plan_of(mesh, layer, pipeline));
-        }
-      }
-    }
-    std::sort(plans.begin(), plans.end());
-  }
-  int64_t candidates = 0;
-  std::vector<Found> plans;
-
- private:
-  void visit(const Mesh& mesh, Plan plan) {
-    const auto& shardings = space_.shardings(mesh.dp * mesh.cp);
-    for (const RecomputeChoice& recompute : space_.recomputations()) {
-      std::vector<int64_t> layers = {0};
-      if (recompute.kind == Recompute::kFull) {
-        layers = space_.recomputed_layers(mesh.pp, plan.virtual_stages);
-      }
-      for (int64_t n : layers) {
-        for (const ShardingChoice& sharding : shardings) {
-          ++candidates;
-          PlanSpace::set(recompute, n, &plan);
-          PlanSpace::set(sharding, &plan);
-          consider(plan);
-        }
-      }
-    }
-  }
-  void consider(Plan plan) {
-    software_.set_usual(&plan);
-    if (!check_degrees(software_.model(), request_.ranks, plan).empty()) return;
-    if (!schedule_problem(schedule_shape(plan)).empty()) return;
-    Plan bare = plan;
-    PlanSpace::set(RecomputeChoice(), 0, &bare);
-    plan.stage_layers = software_.share_layers(bare);
-    if (plan.stage_layers.empty()) return;
-    if (!software_.refusals(plan).empty()) return;
-    if (software_.device_bytes(plan) > static_cast<double>(request_.memory_limit)) return;
-    const PlanPrices prices = software_.prices(plan);
-    const double bound = step_bound_s(plan, prices);
-    plans.push_back({evaluate(software_, plan)});
-    EXPECT_LE(bound, plans.back().ranked.step_time_s * (1 + 1e-6) + 1e-8) << plan.label();
-  }
-
-  Software& software_;
-  const SpaceRequest& request_;
-  PlanSpace space_;
-};
 
 struct Case {
   std::string model, cluster, stack;
@@ -144,41 +79,48 @@ TEST(FullSearch, EqualsEnumeration) {
       ASSERT_FALSE(software->plan_for("any"));
     }
     c.request.ranks = cluster.num_devices();
-    Plan base;
-    base.seq = c.request.seq;
-    base.global_batch = c.request.global_batch;
-    base.precision = c.request.precision;
-    base.optimizer = c.request.optimizer;
-    base.mtp_layers = model.mtp_layers;
+    AllPlans all(*software, c.request);
+    std::sort(all.plans.begin(), all.plans.end(), [](const RankedPlan& a, const RankedPlan& b) {
+      return std::tuple(a.step_ns, a.memory_peak_bytes) <
+             std::tuple(b.step_ns, b.memory_peak_bytes);
+    });
+    for (const RankedPlan& plan : all.plans) {
+      EXPECT_LE(step_bound_s(plan.plan, software->prices(plan.plan)), plan.step_time_s)
+          << plan.plan.label();
+    }
     // Once with all memory, then with little more than the smallest plan needs.
     c.request.memory_limit = Bytes{1} << 50;
-    Bytes least = Bytes{1} << 50;
     for (int pass = 0; pass < 2; ++pass) {
-      const Enumeration all(*software, c.request, base);
+      std::vector<RankedPlan> fitting;
+      for (const RankedPlan& plan : all.plans) {
+        if (software->fullest_share(plan.plan, memory_limit_of(c.request)) <= 1) {
+          fitting.push_back(plan);
+        }
+      }
       const auto result = search_space(*software, c.request);
       ASSERT_TRUE(result.ok()) << result.error().line();
       const SpaceStats& stats = result->stats;
       EXPECT_EQ(stats.candidates, all.candidates);
       EXPECT_EQ(stats.candidates,
                 stats.pruned_rules + stats.pruned_memory + stats.pruned_bound + stats.simulated);
-      ASSERT_EQ(result->plans.empty(), all.plans.empty());
-      if (all.plans.empty()) break;
+      ASSERT_EQ(result->plans.empty(), fitting.empty());
+      if (fitting.empty()) break;
       ++compared;
       tight += pass;
-      EXPECT_EQ(result->plans.front().step_ns, all.plans.front().ranked.step_ns)
-          << result->plans.front().plan.label() << " against "
-          << all.plans.front().ranked.plan.label();
+      EXPECT_EQ(result->plans.front().step_ns, fitting.front().step_ns)
+          << result->plans.front().plan.label() << " against " << fitting.front().plan.label();
       // What is faster than the last of the answers is one of them, or a variant of one that is no
       // slower.
-      for (const Found& found : all.plans) {
-        least = std::min(least, found.ranked.memory_peak_bytes);
-        if (found.ranked.step_ns >= result->plans.back().step_ns) continue;
+      Bytes least = Bytes{1} << 50;
+      for (const RankedPlan& found : fitting) {
+        least = std::min(least, found.memory_peak_bytes);
+        if (found.step_ns >= result->plans.back().step_ns) continue;
         EXPECT_TRUE(std::any_of(result->plans.begin(), result->plans.end(),
                                 [&](const RankedPlan& answer) {
-                                  return same_pipeline(answer.plan, found.ranked.plan) &&
-                                         answer.step_ns <= found.ranked.step_ns;
+                                  return same_pipeline(answer.plan, found.plan) &&
+                                         answer.step_ns <= found.step_ns;
                                 }))
-            << found.ranked.plan.label();
+            << found.plan.label();
       }
       c.request.memory_limit = least + least / 10;
     }

@@ -6,6 +6,7 @@
 #include "planner/plan_json.h"
 #include "tools/exit_codes.h"
 #include "tools/explain_table.h"
+#include "tools/plan_inputs.h"
 
 namespace shardwright {
 namespace {
@@ -79,10 +80,7 @@ int run_explain(const ExplainArguments& arguments, std::ostream& out, std::ostre
     err << error.line() << "\n";
     return kExitBadInput;
   };
-  if (arguments.headroom < 0 || arguments.headroom >= 1) {
-    return refuse(
-        {kCommandLine, "headroom", std::to_string(arguments.headroom), "from 0 to below 1"});
-  }
+  if (auto error = check_headroom(arguments.headroom)) return refuse(*error);
   const auto loaded = load_plan(arguments.plan, default_profiles_dir());
   if (!loaded) return refuse(loaded.error());
   const Result<ExplainReport> report =

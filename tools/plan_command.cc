@@ -40,16 +40,17 @@ Result<SearchRequest> request_of(const PlanArguments& arguments) {
     if (others->empty()) continue;
     return Error{kCommandLine, "bound", others->front(), "pins only with --stack shardwright"};
   }
+  for (const auto& [name, given] :
+       {std::pair("for", !arguments.framework.empty()),
+        std::pair("memory-limit", arguments.memory_limit_gib.has_value())}) {
+    if (!given) continue;
+    return Error{kCommandLine, name, "with the own executor", "a framework's --stack beside it"};
+  }
   return request;
 }
 
 std::string reason(const SearchResult& result) {
-  if (result.miss) return result.miss->line();
-  std::string text = "no legal plan:";
-  for (const Rejection& rejection : result.rejections) {
-    text.append(&rejection == &result.rejections.front() ? " " : "; ").append(rejection.line());
-  }
-  return text;
+  return result.miss ? result.miss->line() : rules_text(result.rejections);
 }
 
 // What `find` finds, with the seconds that it takes.

@@ -2,12 +2,13 @@
 #pragma once
 
 #include <iosfwd>
+#include <optional>
 #include <string>
 #include <vector>
 
 namespace shardwright {
 
-// Questions about a framework's stack beyond its fastest plan on all devices; 0 or empty: not asked
+// Questions about a framework's stack beyond its fastest plan on all devices; empty: not asked
 // or not given. Lists are separated by commas.
 struct QuestionArguments {
   bool max_micro_batch = false, max_seq = false, min_devices = false;
@@ -18,8 +19,8 @@ struct QuestionArguments {
   double memory_step_gib = 1;       // between points of a front over memory
   std::string deadline;             // "1e12@30": tokens and days
   std::string usd_per_hour, watts;  // of a device; of several clusters one each or one for all
-  double max_usd_per_mtoken = 0, max_watts = 0;
-  int64_t max_devices = 0;
+  std::optional<double> max_usd_per_mtoken, max_watts;
+  std::optional<int64_t> max_devices;
 };
 
 struct PlanArguments {
@@ -35,10 +36,11 @@ struct PlanArguments {
   // Whose software: a stack of profiles/stacks or a file; "shardwright" is this project's own
   // executor; empty: that on CPUs, kUsualStack on GPUs.
   std::string stack;
-  std::string framework;        // whose options plans are limited to; empty: the stack's; "any"
-  double headroom = 0.02;       // share of a device's memory left free; stacks only
-  double memory_limit_gib = 0;  // of a device, instead of what it has; stacks only; 0 = none
-  std::string out;              // where the best plan is written; empty: nowhere
+  // For stacks only:
+  std::string framework;   // whose options plans are limited to; empty: the stack's; "any"
+  double headroom = 0.02;  // share of a device's memory left free
+  std::optional<double> memory_limit_gib;  // of a device, instead of what it has
+  std::string out;                         // where the best plan is written; empty: nowhere
   bool json = false;
   QuestionArguments question;
 };

@@ -1,5 +1,6 @@
 #include "tools/plan_inputs.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <ostream>
@@ -11,6 +12,7 @@ namespace shardwright {
 namespace {
 
 constexpr const char* kCommandLine = "command line";
+constexpr int64_t kMaxGib = 1 << 20;  // of a device; far beyond any
 
 Result<std::string> cluster_source(const PlanArguments& arguments) {
   if (!arguments.cluster.empty()) return arguments.cluster;
@@ -51,11 +53,16 @@ Result<SpaceRequest> space_request_of(const PlanArguments& arguments) {
   if (arguments.optimizer != name_of(request.optimizer)) {
     return Error{kCommandLine, "optimizer", printable(arguments.optimizer), "adamw or sgd"};
   }
-  if (arguments.headroom < 0 || arguments.headroom >= 1) {
-    return Error{kCommandLine, "headroom", std::to_string(arguments.headroom), "from 0 to below 1"};
-  }
+  if (auto error = check_headroom(arguments.headroom)) return *error;
   request.headroom = arguments.headroom;
-  request.memory_limit = static_cast<Bytes>(arguments.memory_limit_gib * (int64_t{1} << 30));
+  if (arguments.memory_limit_gib) {
+    const double gib = *arguments.memory_limit_gib;
+    if (!(gib > 0 && gib <= static_cast<double>(kMaxGib))) {
+      return Error{kCommandLine, "memory-limit", std::to_string(gib),
+                   "GiB above 0, at most " + std::to_string(kMaxGib)};
+    }
+    request.memory_limit = std::max<Bytes>(1, static_cast<Bytes>(gib * (int64_t{1} << 30)));
+  }
   const std::pair<ConstraintKind, const std::vector<std::string>*> lists[] = {
       {ConstraintKind::kPin, &arguments.pins},
       {ConstraintKind::kBan, &arguments.bans},
@@ -67,6 +74,11 @@ Result<SpaceRequest> space_request_of(const PlanArguments& arguments) {
     }
   }
   return request;
+}
+
+std::optional<Error> check_headroom(double share) {
+  if (share >= 0 && share < 1) return std::nullopt;
+  return Error{kCommandLine, "headroom", std::to_string(share), "from 0 to below 1"};
 }
 
 Result<std::unique_ptr<Software>> load_software(const PlanArguments& arguments,

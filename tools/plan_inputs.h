@@ -22,6 +22,9 @@ Result<PlanInputs> load_inputs(const PlanArguments& arguments);
 // The request to a framework's stack.
 Result<SpaceRequest> space_request_of(const PlanArguments& arguments);
 
+// A share of memory left free: from 0 to below 1.
+std::optional<Error> check_headroom(double share);
+
 // A stack, limited to the framework that the arguments name.
 Result<std::unique_ptr<Software>> load_software(const PlanArguments& arguments,
                                                 const ModelSpec& model, const ClusterSpec& cluster,

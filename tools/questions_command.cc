@@ -183,8 +183,8 @@ std::optional<Error> check_comparison(const PlanArguments& arguments) {
 bool asks(const QuestionArguments& q) {
   return q.max_micro_batch || q.max_seq || q.min_devices || !q.pareto.empty() ||
          (!q.objective.empty() && q.objective != "step") || !q.deadline.empty() ||
-         q.max_usd_per_mtoken != 0 || q.max_watts != 0 || q.max_devices != 0 ||
-         !q.compare_clusters.empty() || !q.usd_per_hour.empty() || !q.watts.empty();
+         q.max_usd_per_mtoken || q.max_watts || q.max_devices || !q.compare_clusters.empty() ||
+         !q.usd_per_hour.empty() || !q.watts.empty();
 }
 
 int run_question(const PlanArguments& arguments, const std::string& stack, const PlanInputs& inputs,

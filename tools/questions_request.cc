@@ -47,21 +47,20 @@ Result<ParetoRequest> parse_pareto(const QuestionArguments& arguments) {
 }
 
 std::optional<Error> check_limits(const QuestionArguments& a) {
-  const std::pair<const char*, double> limits[] = {
-      {"max-cost-per-mtoken", a.max_usd_per_mtoken},
-      {"max-watts", a.max_watts},
-      {"max-devices", static_cast<double>(a.max_devices)}};
+  const std::pair<const char*, std::optional<double>> limits[] = {
+      {"max-cost-per-mtoken", a.max_usd_per_mtoken}, {"max-watts", a.max_watts}};
   for (const auto& [name, value] : limits) {
-    if (value >= 0 && std::isfinite(value)) continue;
-    return Error{kCommandLine, name, std::to_string(value), "a number above 0"};
+    if (!value || (*value > 0 && std::isfinite(*value))) continue;
+    return Error{kCommandLine, name, std::to_string(*value), "a number above 0"};
   }
-  return std::nullopt;
+  if (!a.max_devices || *a.max_devices > 0) return std::nullopt;
+  return Error{kCommandLine, "max-devices", std::to_string(*a.max_devices), "a number above 0"};
 }
 
 // One question at a time.
 std::optional<Error> check_alone(const QuestionArguments& a, bool over_counts) {
-  const bool limited = over_counts || a.max_usd_per_mtoken > 0 || a.max_watts > 0 ||
-                       a.max_devices > 0 || !a.deadline.empty();
+  const bool limited =
+      over_counts || a.max_usd_per_mtoken || a.max_watts || a.max_devices || !a.deadline.empty();
   const std::pair<const char*, bool> questions[] = {
       {"max-micro-batch", a.max_micro_batch},
       {"max-seq", a.max_seq},
@@ -120,9 +119,9 @@ Result<QuestionRequest> question_request_of(const QuestionArguments& arguments) 
     out.objective = Objective::kDevices;
   }
   if (auto error = check_alone(arguments, out.objective != Objective::kStep)) return *error;
-  out.limits.max_devices = arguments.max_devices;
-  out.limits.max_watts = arguments.max_watts;
-  out.limits.max_usd_per_mtoken = arguments.max_usd_per_mtoken;
+  out.limits.max_devices = arguments.max_devices.value_or(0);
+  out.limits.max_watts = arguments.max_watts.value_or(0);
+  out.limits.max_usd_per_mtoken = arguments.max_usd_per_mtoken.value_or(0);
   if (!arguments.deadline.empty()) {
     const Result<Deadline> deadline = parse_deadline(arguments.deadline);
     if (!deadline) return deadline.error();

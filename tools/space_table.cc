@@ -88,9 +88,14 @@ std::string space_table(const ModelSpec& model, const ClusterSpec& cluster,
 
 std::string reason_text(const SpaceResult& result, const std::optional<Shortage>& shortage) {
   if (shortage) return shortage->line();
+  return rules_text(result.rejections);
+}
+
+std::string rules_text(const std::vector<Rejection>& rejections) {
+  if (rejections.empty()) return "no legal plan: the given choices leave none";
   std::string text = "no legal plan:";
-  for (const Rejection& rejection : result.rejections) {
-    text.append(&rejection == &result.rejections.front() ? " " : "; ").append(rejection.line());
+  for (const Rejection& rejection : rejections) {
+    text.append(&rejection == &rejections.front() ? " " : "; ").append(rejection.line());
   }
   return text;
 }

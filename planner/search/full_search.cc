@@ -107,6 +107,7 @@ class Search {
     return true;
   }
   void count_rule(const Rejection& rejection, int64_t leaves) {
+    if (leaves == 0) return;  // the constraints leave no pipeline there
     result_.stats.pruned_rules += leaves;
     int64_t& count = result_.stats.by_rule[rejection.rule];
     if (count == 0) result_.rejections.push_back(rejection);

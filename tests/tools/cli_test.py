@@ -94,6 +94,16 @@ def bad_plan_requests(cli):
     for cluster in ["h100", "h100-sxm-80gb:", "h100-sxm-80gb:0", "h100-sxm-80gb:8x", "nosuch:8",
                     "h100-sxm-80gb:99999999999x9999999999", "missing.json"]:
         cli.refuses("plan", "--model", "tiny-gpt", "--cluster", cluster, *batch)
+    for option, value in [("--for", "nosuch"), ("--memory-limit", "-1"), ("--memory-limit", "0"),
+                          ("--memory-limit", "nan"), ("--memory-limit", "1e30"), ("--headroom", "nan"),
+                          ("--headroom", "1"), ("--headroom", "-0.1"), ("--max-devices", "0"),
+                          ("--max-devices", "-3"), ("--max-watts", "0"), ("--max-watts", "nan"),
+                          ("--max-cost-per-mtoken", "0")]:
+        cli.refuses(*base, *batch, option, value, says=value[:2] if option == "--for" else option[2:])
+    own = [*base[:-2], *batch, "--precision", "fp32", "--stack", "shardwright"]
+    cli.refuses(*own, "--for", "megatron", says="for")
+    cli.refuses(*own, "--memory-limit", "8", says="memory-limit")
+    cli.refuses(*base, *batch, "--pin", "schedule=synthesised", code=3, says="choices leave none")
     # Nothing fits: exit 3, what is short and what would do.
     done = cli.run("plan", "--model", "llama-3.1-405b", "--cluster", "h100-sxm-80gb:8", "--seq", "4096",
                    "--global-batch", "8", "--precision", "bf16")

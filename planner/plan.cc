@@ -74,6 +74,7 @@ std::string Plan::label() const {
   for (const std::string& module : names_of_modules(recompute_modules)) text += "+" + module;
   add("layers", recompute_layers, 0);
   add("v", virtual_stages, 1);
+  add("held", schedule_cap, 0);
   add("cp", split.cp, 1);
   if (split.cp > 1 && split.cp_kind != CpKind::kRing)
     text += "-" + std::string(name_of(split.cp_kind));

@@ -1,5 +1,6 @@
 #include "planner/plan_fields.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "costmodel/cluster_spec.h"
@@ -8,6 +9,8 @@ namespace shardwright {
 namespace {
 
 constexpr int64_t kMaxLayers = int64_t{1} << 20;
+constexpr int64_t kMaxHeld = int64_t{1} << 30;  // chunk-microbatches
+constexpr int64_t kMaxUnit = int64_t{1} << 40;  // ns, eighteen minutes: sums stay representable
 
 // Calls each(key, field) for every further choice: one list for writing and for reading.
 template <typename PlanType, typename Each>
@@ -18,6 +21,7 @@ void for_each_choice(PlanType&& plan, Each&& each) {
   each("ep", plan.split.ep);
   each("etp", plan.split.etp);
   each("virtual_stages", plan.virtual_stages);
+  each("schedule_cap", plan.schedule_cap);
   each("zero", plan.zero);
   each("shard_group", plan.shard_group);
   each("mtp_layers", plan.mtp_layers);
@@ -46,11 +50,12 @@ struct Writer {
 
 int64_t highest(const std::string& key) {
   if (key == "zero") return 3;
+  if (key == "schedule_cap") return kMaxHeld;
   return key == "virtual_stages" || key == "recompute_layers" ? kMaxLayers : kMaxDevices;
 }
 bool may_be_zero(const std::string& key) {
   return key == "zero" || key == "etp" || key == "mtp_layers" || key == "shard_group" ||
-         key == "recompute_layers";
+         key == "recompute_layers" || key == "schedule_cap";
 }
 
 struct Reader {
@@ -85,6 +90,22 @@ void read_modules(Fields* fields, Plan* plan) {
   }
 }
 
+// [forward, gradient of inputs, gradient of weights] of every chunk.
+void read_units(Fields* fields, Plan* plan) {
+  if (!fields->has("schedule_units")) return;
+  const auto is_time = [](const Json& time) {
+    return time.is_number_integer() && time >= 0 && time <= kMaxUnit;
+  };
+  for (const Json& unit : fields->array("schedule_units")) {
+    if (!unit.is_array() || unit.size() != 3 || !std::all_of(unit.begin(), unit.end(), is_time)) {
+      fields->fail("schedule_units", quote(unit), "three times of a chunk in ns, e.g. [5, 6, 4]");
+      return;
+    }
+    plan->schedule_units.push_back(
+        {unit[0].get<int64_t>(), unit[1].get<int64_t>(), unit[2].get<int64_t>()});
+  }
+}
+
 // Refuses a product that overflows or degrees that do not fit together.
 void check_degrees(Fields* fields, const Plan& plan) {
   const double ranks = static_cast<double>(plan.dp) * static_cast<double>(plan.tp) *
@@ -110,11 +131,16 @@ void add_further_choices(const Plan& plan, Json* json) {
   if (plan.recompute_modules != 0) {
     (*json)["recompute_modules"] = names_of_modules(plan.recompute_modules);
   }
+  for (const ChunkUnits& unit : plan.schedule_units) {
+    const Json times = {unit.forward, unit.backward_input, unit.backward_weight};
+    (*json)["schedule_units"].push_back(times);
+  }
 }
 
 void read_further_choices(Fields* fields, Plan* plan) {
   for_each_choice(*plan, [&](const char* key, auto& value) { Reader{fields, key}(value); });
   read_modules(fields, plan);
+  read_units(fields, plan);
   check_degrees(fields, *plan);
 }
 

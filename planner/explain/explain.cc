@@ -91,7 +91,7 @@ std::string binding_line(const TimeBreakdown& time, const MemoryBreakdown& memor
 
 TimeBreakdown time_breakdown(Software& software, const Plan& plan, double step_s) {
   const PlanPrices& prices = software.prices(plan);
-  const int64_t slowest = walk_step(plan, prices).slowest_stage;
+  const int64_t slowest = walk_step(plan, prices, &software.orders()).slowest_stage;
   const EstimateParts p = stage_parts(plan, prices, slowest);
   TimeBreakdown out;
   out.step_s = step_s;

@@ -41,6 +41,13 @@ ScheduleShape schedule_shape(const Plan& plan) {
   return shape;
 }
 
+const std::vector<std::vector<Slot>>& OrdersMemo::orders(const ScheduleShape& shape) {
+  if (!orders_.empty() && shape == shape_) return orders_;
+  shape_ = shape;
+  orders_ = schedule_orders(shape);
+  return orders_;
+}
+
 std::vector<std::vector<Slot>> schedule_orders(const ScheduleShape& shape) {
   if (shape.kind == ScheduleKind::kVHalf) return v_half_orders(shape);
   if (shape.kind == ScheduleKind::kSynthesised) return synthesised_orders(shape);

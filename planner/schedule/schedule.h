@@ -59,6 +59,17 @@ int v_half_held(int stages);
 // The order of computes of every stage. REQUIRES: schedule_problem is "".
 std::vector<std::vector<Slot>> schedule_orders(const ScheduleShape& shape);
 
+// The same for one who asks for plans that follow each other and mostly share their orders: those
+// asked for last are kept. Valid until the next call.
+class OrdersMemo {
+ public:
+  const std::vector<std::vector<Slot>>& orders(const ScheduleShape& shape);
+
+ private:
+  ScheduleShape shape_;
+  std::vector<std::vector<Slot>> orders_;  // empty: none yet
+};
+
 // Why the schedule does not exist for these sizes: "6 microbatches are not divisible by pp 4";
 // "" when it does.
 std::string schedule_problem(const ScheduleShape& shape);

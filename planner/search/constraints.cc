@@ -172,6 +172,13 @@ std::vector<int64_t> Constraints::allowed(const std::string& name,
   return out;
 }
 
+bool Constraints::pins(const std::string& name, const std::string& value) const {
+  const auto [first, last] = rules_.equal_range(name);
+  return std::any_of(first, last, [&](const auto& entry) {
+    return entry.second.kind == ConstraintKind::kPin && holds(entry.second.values, value);
+  });
+}
+
 std::optional<std::string> Constraints::pinned(const std::string& name) const {
   const auto [first, last] = rules_.equal_range(name);
   for (auto entry = first; entry != last; ++entry) {

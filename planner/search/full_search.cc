@@ -161,6 +161,9 @@ class Search {
     if (fresh) entry->second = software_.share_layers(*plan);
     plan->stage_layers = entry->second;
     if (!plan->stage_layers.empty()) {
+      if (plan->schedule == ScheduleKind::kSynthesised) {
+        set_schedule_units(software_.prices(*plan), plan);
+      }
       const std::optional<Rejection> refusal = known_.pipeline_refusal(*plan);
       if (refusal) count_rule(*refusal, leaves);
       return !refusal;

@@ -17,6 +17,10 @@ double layers_bound_s(const Plan& plan, const WholeSeconds& whole) {
                   static_cast<double>(plan.microbatches()) * one / static_cast<double>(plan.pp));
 }
 
+void set_schedule_units(const PlanPrices& prices, Plan* plan) {
+  plan->schedule_units = with_messages(step_ns(*plan, prices)).chunks;
+}
+
 double pipeline_bound_s(const Plan& plan, const PlanPrices& prices) {
   const PassTimes times = with_messages(step_ns(plan, prices));
   return to_seconds(pipeline_lower_bound_ns(schedule_shape(plan), times));
@@ -41,10 +45,10 @@ double step_bound_s(const Plan& plan, const PlanPrices& prices) {
   return to_seconds(end_of_step(plan, times, ends));
 }
 
-StepWalk walk_step(const Plan& plan, const PlanPrices& prices) {
+StepWalk walk_step(const Plan& plan, const PlanPrices& prices, OrdersMemo* memo) {
   const ScheduleShape shape = schedule_shape(plan);
   const StepNs times = step_ns(plan, prices);
-  const ScheduleWalk walk = walk_schedule(shape, schedule_orders(shape), with_messages(times));
+  const ScheduleWalk walk = walk_schedule(shape, memo->orders(shape), with_messages(times));
   SW_CHECK_EQ(walk.stuck, size_t{0}, plan.label());
   StepWalk out;
   std::vector<Nanoseconds> ends;

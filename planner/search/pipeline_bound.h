@@ -3,6 +3,7 @@
 
 #include "planner/estimate.h"
 #include "planner/plan.h"
+#include "planner/schedule/schedule.h"
 
 namespace shardwright {
 
@@ -13,6 +14,10 @@ struct WholeSeconds {
 };
 // Shared evenly over the stages, without any waiting: no pipeline of these layers takes less.
 double layers_bound_s(const Plan& plan, const WholeSeconds& whole);
+
+// Gives a plan with the synthesised schedule the times that it is made for: those of its chunks
+// without recomputation and sharding, which `prices` are of.
+void set_schedule_units(const PlanPrices& prices, Plan* plan);
 
 // Of the passes and messages alone: step_times.h, schedule/bound.h.
 double pipeline_bound_s(const Plan& plan, const PlanPrices& prices);
@@ -27,7 +32,7 @@ struct StepWalk {
   double step_s = 0, bubble_s = 0;
   int64_t slowest_stage = 0;  // the busiest
 };
-StepWalk walk_step(const Plan& plan, const PlanPrices& prices);
+StepWalk walk_step(const Plan& plan, const PlanPrices& prices, OrdersMemo* memo);
 
 // Seconds of a step that a stage is known to spend, all microbatches, pace included; `bubble` is
 // not filled in.

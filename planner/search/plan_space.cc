@@ -47,7 +47,7 @@ std::vector<uint32_t> module_sets(const ModelSpec& model, bool moe) {
 }  // namespace
 
 bool takes_virtual_stages(ScheduleKind schedule, int64_t v) {
-  if (schedule == ScheduleKind::kSynthesised) return false;  // made for a plan, not enumerated
+  if (schedule == ScheduleKind::kSynthesised) return false;  // PlanSpace::add_synthesised
   if (is_v_shaped(schedule, 2)) return v == 2;
   if (schedule == ScheduleKind::kBreadthFirst) return v >= 2;
   return v == 1 || schedule == ScheduleKind::kOneFOneB;
@@ -148,7 +148,24 @@ std::vector<PipelineChoice> PlanSpace::make_pipelines(int64_t pp) const {
       if (equal && takes_virtual_stages(schedule, v)) consider(schedule, v);
     }
   }
+  add_synthesised(pp, most, &out);
   return out;
+}
+
+// Caps: about half of what 1F1B holds on its fullest stage (V-Half), as much (ZB-H1, ZB-V), twice
+// as much (ZB-H2); which of them fits the search finds out.
+void PlanSpace::add_synthesised(int64_t pp, int64_t most, std::vector<PipelineChoice>* out) const {
+  const ScheduleKind kind = ScheduleKind::kSynthesised;
+  if (!constraints_.pins("schedule", name_of(kind))) return;
+  if (!constraints_.allows("schedule", name_of(kind))) return;
+  for (int64_t v = 1; v <= std::min<int64_t>(2, most); ++v) {
+    if (!constraints_.allows("virtual_stages", v)) continue;
+    for (int64_t held : {(pp + 2) / 2, pp, 2 * pp}) {
+      const bool again = !out->empty() && out->back().virtual_stages == v &&
+                         out->back().schedule == kind && out->back().cap == v * held;
+      if (!again) out->push_back({kind, v, v * held});
+    }
+  }
 }
 
 const std::vector<PipelineChoice>& PlanSpace::pipelines(int64_t pp) const {
@@ -239,6 +256,7 @@ Plan PlanSpace::plan_of(const Mesh& mesh, const LayerChoice& layer,
   plan.micro_batch = layer.micro_batch;
   plan.schedule = pipeline.schedule;
   plan.virtual_stages = pipeline.virtual_stages;
+  plan.schedule_cap = pipeline.cap;
   plan.split.cp = mesh.cp;
   plan.split.cp_kind = layer.cp_kind;
   plan.split.ep = mesh.ep;

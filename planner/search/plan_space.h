@@ -3,7 +3,8 @@
 //
 //   mesh      dp * cp * tp * pp = ranks, all divisors; ep of the experts, etp 1 or tp
 //   layer     microbatch, sequence parallel, kind of cp
-//   pipeline  schedule and virtual stages
+//   pipeline  schedule and virtual stages; of the synthesised schedule, which is considered only
+//             when a pin names it, what a stage may hold
 //   leaf      recomputation (with the number of layers, when full), ZeRO stage and shard group,
 //             overlap of gradients and of gathered weights, optimizer on the host or not
 //
@@ -30,6 +31,7 @@ struct LayerChoice {
 struct PipelineChoice {
   ScheduleKind schedule = ScheduleKind::kOneFOneB;
   int64_t virtual_stages = 1;
+  int64_t cap = 0;  // of the synthesised schedule: chunk-microbatches that a stage may hold
 };
 struct RecomputeChoice {
   Recompute kind = Recompute::kNone;
@@ -68,6 +70,7 @@ class PlanSpace {
 
  private:
   std::vector<PipelineChoice> make_pipelines(int64_t pp) const;
+  void add_synthesised(int64_t pp, int64_t most, std::vector<PipelineChoice>* out) const;
   std::vector<ShardingChoice> make_shardings(int64_t replicas) const;
   std::vector<RecomputeChoice> make_recomputations() const;
 

@@ -14,6 +14,7 @@
 #include "planner/footprint.h"
 #include "planner/legality.h"
 #include "planner/rank_memory.h"
+#include "planner/schedule/schedule.h"
 
 namespace shardwright {
 
@@ -68,6 +69,7 @@ class Software {
 
   // The model as the framework runs it with so many tp ranks: some pad the vocabulary.
   const ModelSpec& model_for(int64_t tp);
+  OrdersMemo& orders() { return orders_; }
   const ModelSpec& model() const { return model_; }
   const ClusterSpec& cluster() const { return cluster_; }
   const Stack& stack() const { return stack_; }
@@ -96,6 +98,7 @@ class Software {
   std::vector<Kind> kinds_;
   std::vector<int> kind_of_group_;  // by group of the cluster
   PlanPrices mixed_;
+  OrdersMemo orders_;
   std::map<int64_t, std::unique_ptr<ForTp>> for_tp_;
 };
 

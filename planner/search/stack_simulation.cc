@@ -14,7 +14,7 @@ RankedPlan evaluate(Software& software, const Plan& plan) {
   RankedPlan out;
   out.plan = plan;
   const PlanPrices& prices = software.prices(plan);
-  const StepWalk walk = walk_step(plan, prices);
+  const StepWalk walk = walk_step(plan, prices, &software.orders());
   out.step_ns = to_nanoseconds(walk.step_s);
   out.step_time_s = to_seconds(out.step_ns);
   out.tokens_per_s = static_cast<double>(plan.tokens_per_step()) / std::max(1e-9, out.step_time_s);

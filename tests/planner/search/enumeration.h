@@ -6,6 +6,7 @@
 
 #include "planner/schedule/schedule.h"
 #include "planner/search/full_search.h"
+#include "planner/search/pipeline_bound.h"
 #include "planner/search/plan_space.h"
 
 namespace shardwright {
@@ -33,6 +34,9 @@ class AllPlans {
     const bool legal = check_degrees(software_.model(), plan.ranks(), plan).empty() &&
                        schedule_problem(schedule_shape(plan)).empty();
     if (legal) plan.stage_layers = software_.share_layers(plan);
+    if (!plan.stage_layers.empty() && plan.schedule == ScheduleKind::kSynthesised) {
+      set_schedule_units(software_.prices(plan), &plan);
+    }
     for (const RecomputeChoice& recompute : space.recomputations()) {
       std::vector<int64_t> layers = {0};
       if (recompute.kind == Recompute::kFull) {

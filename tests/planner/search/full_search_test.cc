@@ -53,6 +53,7 @@ Case random_case(std::mt19937* random) {
   limits.add(ConstraintKind::kMax, "recompute_layers=2");
   limits.add(ConstraintKind::kMax, "cp=2");
   if (pick(2) == 0) limits.add(ConstraintKind::kBan, "shard_group=2");
+  if (pick(4) == 0) limits.add(ConstraintKind::kPin, "schedule=synthesised|1f1b|zb-v");
   return c;
 }
 

@@ -32,6 +32,10 @@ struct EstimateParts {
   double parameters = 0;  // exposed gather of updated weights
   double optimizer = 0;
   double fixed = 0;  // with skew
+  double total() const {
+    return compute + tensor + context + experts + sharding + host + bubble + gradients +
+           parameters + optimizer + fixed;
+  }
 };
 struct Estimate {
   double step_s = 0;

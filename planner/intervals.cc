@@ -66,6 +66,11 @@ const char* name_of(Knowledge knowledge) {
   return knowledge == Knowledge::kUnknown ? "unknown" : "calibrated";
 }
 
+Knowledge knowledge_of(const Stack& stack) {
+  const auto& fitted = stack.factors.of[static_cast<size_t>(FactorOwner::kStack)];
+  return fitted.count(stack.name) > 0 ? Knowledge::kKnown : Knowledge::kUnknown;
+}
+
 const Interval* find_interval(const IntervalTable& table, Knowledge knowledge, bool moe) {
   const auto found = table.find(key_of(knowledge, moe));
   return found == table.end() ? nullptr : &found->second;

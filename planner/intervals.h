@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "costmodel/json.h"
+#include "costmodel/stack.h"
 #include "planner/cross_validate.h"
 
 namespace shardwright {
@@ -15,6 +16,9 @@ namespace shardwright {
 // run of its source was given.
 enum class Knowledge { kKnown, kUnknown, kCalibrated };
 const char* name_of(Knowledge knowledge);  // "known", "unknown", "calibrated"
+
+// kKnown where the stack has fitted factors of its own, not its family's alone.
+Knowledge knowledge_of(const Stack& stack);
 
 struct Interval {
   double low = 0, high = 0;  // ln(measured / predicted), 10th and 90th percentile

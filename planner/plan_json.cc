@@ -132,6 +132,7 @@ Json to_json(const PlanFile& file) {
   json["schema"] = kSchema;
   json["inputs"] = {{"model", to_json(file.model)}, {"cluster", to_json(file.cluster)}};
   if (!file.stack.empty()) json["stack"] = file.stack;
+  if (file.limits) json["limits"] = to_json(*file.limits);
   json["ranks"] = file.plan.ranks();
   json["plan"] = choices_json(file.plan);
   json["groups"] = groups_json(file.plan);

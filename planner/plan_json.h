@@ -2,11 +2,13 @@
 // gives the same bytes, and reading and writing a file gives the same bytes back.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "costmodel/json.h"
 #include "planner/evaluate.h"
+#include "planner/search/plan_limits.h"
 
 namespace shardwright {
 
@@ -30,6 +32,7 @@ struct PlanFile {
   std::string stack;  // whose software it is predicted for; empty: this project's own executor
   Plan plan;
   Prediction predicted;
+  std::optional<PlanLimits> limits;  // within which a stack's plan is the fastest
 };
 
 // Schema "shardwright.plan/1". `groups` and `microbatches` follow from the degrees: they are
@@ -57,6 +60,7 @@ struct LoadedPlan {
   ModelSpec model;
   ClusterSpec cluster;
   std::string stack;  // as in PlanFile
+  std::optional<PlanLimits> limits;
 };
 // The model and the cluster are looked for where the plan says, else relative to the plan's folder.
 // Errors: those of the three files, inputs that have changed since (by their digests), and a plan

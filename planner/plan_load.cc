@@ -89,8 +89,8 @@ Result<LoadedPlan> load_plan(const std::string& path, const std::string& profile
   if (!model.ok()) return model.error();
   Result<ClusterSpec> cluster = load_recorded_cluster(file->cluster, path, profiles_dir);
   if (!cluster.ok()) return cluster.error();
-  LoadedPlan loaded{*std::move(text),  file->plan,          file->predicted,
-                    *std::move(model), *std::move(cluster), file->stack};
+  LoadedPlan loaded{*std::move(text),    file->plan,  file->predicted, *std::move(model),
+                    *std::move(cluster), file->stack, file->limits};
   if (auto error = check_devices(name, loaded)) return *error;
   return loaded;
 }

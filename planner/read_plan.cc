@@ -164,6 +164,7 @@ Result<PlanFile> read_plan(const Json& json, const std::string& file) {
   const Json& inputs = top.object("inputs");
   const std::string stack = top.text_or("stack", "");
   const int64_t ranks = top.integer("ranks", 1, kMaxDevices);
+  const Json* limits = top.has("limits") ? &top.object("limits") : nullptr;
   Fields choices(top.object("plan"), file, "plan.");
   top.object("groups");
   const Json& predicted = top.object("predicted");
@@ -171,6 +172,11 @@ Result<PlanFile> read_plan(const Json& json, const std::string& file) {
   PlanFile out;
   out.stack = stack;
   if (auto error = read_inputs(inputs, file, &out)) return *error;
+  if (limits != nullptr) {
+    Result<PlanLimits> read = read_limits(*limits, file, "limits.");
+    if (!read) return read.error();
+    out.limits = *std::move(read);
+  }
   out.plan = read_choices(choices);
   if (auto error = choices.finish()) return *error;
   if (auto error = check_derived(json, file, ranks, out.plan)) return *error;

@@ -13,9 +13,9 @@ void add_explain(CLI::App& app, Action* action) {
   sub->add_option("--why-not", a->why_not, "What rejects these choices, e.g. tp=4,pp=2");
   sub->add_option("--top", a->top, "Plans to compare with")->capture_default_str();
   sub->add_option("--for", a->framework,
-                  "As plan has it: whose options other plans are limited to");
-  sub->add_option("--headroom", a->headroom, "Share of a device's memory left free")
-      ->capture_default_str();
+                  "Whose options other plans are limited to; default: as the plan was made");
+  sub->add_option("--headroom", a->headroom,
+                  "Share of a device's memory left free; default: as the plan was made");
   sub->add_flag("--sensitivity", a->sensitivity,
                 "Times with 10 % more and less memory, compute and bandwidth of each link");
   sub->add_flag("--break-even", a->break_even, "Bandwidths at which another plan becomes best");

@@ -68,7 +68,8 @@ void add_plan(CLI::App& app, Action* action) {
   sub->add_option("--max", a->maxs, "Largest value, e.g. pp=4");
   sub->add_option("--stack", a->stack,
                   "Software: a stack of profiles/stacks, a stack file, or shardwright for the own "
-                  "executor; default: shardwright on CPUs, megatron-core-2025 on GPUs");
+                  "executor; default: shardwright on CPUs, the framework's current one on GPUs "
+                  "(megatron-core-2026 without --for)");
   sub->add_option("--for", a->framework,
                   "Only what this framework can express: megatron, deepspeed, torchtitan, fsdp, "
                   "nemo, any for no limits; default: the stack's");

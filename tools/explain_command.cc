@@ -32,27 +32,46 @@ std::optional<Error> ask_hardware(const ExplainArguments& arguments, Software& s
   return std::nullopt;
 }
 
+// As the plan was made, unless the arguments say otherwise.
+PlanLimits limits_of(const ExplainArguments& arguments, const LoadedPlan& loaded) {
+  PlanLimits limits = loaded.limits.value_or(PlanLimits());
+  if (!arguments.framework.empty()) limits.framework = arguments.framework;
+  limits.headroom = arguments.headroom.value_or(limits.headroom);
+  return limits;
+}
+
 Result<ExplainReport> explain_stack(const ExplainArguments& arguments, const LoadedPlan& loaded) {
   const std::string profiles = default_profiles_dir();
   const auto software = Software::load(loaded.model, loaded.cluster, loaded.stack, profiles);
   if (!software) return software.error();
-  if (!arguments.framework.empty()) {
-    if (auto error = (*software)->plan_for(arguments.framework)) return *error;
+  const PlanLimits limits = limits_of(arguments, loaded);
+  if (!limits.framework.empty()) {
+    if (auto error = (*software)->plan_for(limits.framework)) return *error;
   }
   const Result<IntervalTable> intervals = load_intervals(profiles);
   if (!intervals) return intervals.error();
-  const Interval* known = find_interval(*intervals, Knowledge::kKnown, has_experts(loaded.model));
+  const Interval* known =
+      find_interval(*intervals, knowledge_of((*software)->stack()), has_experts(loaded.model));
   const Interval interval = known != nullptr ? *known : Interval{};
   SpaceRequest request = request_like(loaded.plan);
   request.top = arguments.top;
-  request.headroom = arguments.headroom;
+  if (auto error = limit(limits, &request)) return *error;
+  SpaceRequest free = request;  // of everything but memory
+  free.constraints = Constraints();
   ExplainReport report;
+  report.limits = limits.line();
   Result<Explanation> explanation = explain(**software, request, loaded.plan, interval);
   if (!explanation) return explanation.error();
   report.explanation = *std::move(explanation);
+  if (!request.constraints.empty()) {
+    free.top = 1;
+    Result<SpaceResult> found = search_space(**software, free);
+    if (!found) return found.error();
+    if (!found->plans.empty()) report.unlimited = std::move(found->plans.front());
+  }
   if (!arguments.why_not.empty()) {
     Result<WhyNot> answer =
-        why_not(**software, request, arguments.why_not, report.explanation->plan, interval);
+        why_not(**software, free, arguments.why_not, report.explanation->plan, interval);
     if (!answer) return answer.error();
     report.why_not = *std::move(answer);
   }
@@ -80,7 +99,9 @@ int run_explain(const ExplainArguments& arguments, std::ostream& out, std::ostre
     err << error.line() << "\n";
     return kExitBadInput;
   };
-  if (auto error = check_headroom(arguments.headroom)) return refuse(*error);
+  if (arguments.headroom) {
+    if (auto error = check_headroom(*arguments.headroom)) return refuse(*error);
+  }
   const auto loaded = load_plan(arguments.plan, default_profiles_dir());
   if (!loaded) return refuse(loaded.error());
   const Result<ExplainReport> report =

@@ -3,16 +3,17 @@
 #pragma once
 
 #include <iosfwd>
+#include <optional>
 #include <string>
 
 namespace shardwright {
 
 struct ExplainArguments {
-  std::string plan;     // plan.json
-  std::string why_not;  // "tp=4,pp=2"; empty: not asked
-  int top = 5;          // plans of the search to compare with
-  double headroom = 0.02;
-  std::string framework;  // as PlanArguments has it
+  std::string plan;                // plan.json
+  std::string why_not;             // "tp=4,pp=2"; empty: not asked
+  int top = 5;                     // plans of the search to compare with
+  std::optional<double> headroom;  // instead of the plan's
+  std::string framework;           // as PlanArguments has it, instead of the plan's
   bool sensitivity = false, break_even = false;
   bool json = false;
 };

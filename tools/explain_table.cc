@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "planner/plan_json.h"
+#include "tools/colours.h"
 #include "tools/format.h"
 
 namespace shardwright {
@@ -41,7 +42,7 @@ void print_part(const std::string& name, double seconds, double all, std::ostrea
 }
 
 void print_time(const TimeBreakdown& time, std::ostream& out) {
-  out << "Time of a step, by what the slowest stage spends it on\n";
+  out << coloured(Colour::kHeading, "Time of a step, by what the slowest stage spends it on\n");
   for (const NamedSeconds& part : time.parts) {
     if (std::abs(part.seconds) > kRounding) print_part(part.name, part.seconds, time.step_s, out);
   }
@@ -51,8 +52,9 @@ void print_time(const TimeBreakdown& time, std::ostream& out) {
 
 void print_memory(const MemoryBreakdown& memory, std::ostream& out) {
   out << "\nMemory at the fullest moment, GiB of "
-      << bytes_text(static_cast<Bytes>(memory.available))
-      << "\n stage  device   weights  gradients  optimizer  activations   rest   moment\n";
+      << bytes_text(static_cast<Bytes>(memory.available)) << "\n"
+      << coloured(Colour::kHeading,
+                  " stage  device   weights  gradients  optimizer  activations   rest   moment\n");
   for (const RankMemory& stage : memory.stages) {
     double weights = 0, gradients = 0, optimizer = 0, activations = 0;
     for (const MemoryPart& part : stage.parts) {
@@ -97,7 +99,9 @@ void print_comparison(const Comparison& c, std::ostream& out) {
 
 void print_others(const Explanation& e, std::ostream& out) {
   if (e.others.empty()) return;
-  out << "\nOther plans of the search, best first: what they lose against this one\n";
+  out << "\n"
+      << coloured(Colour::kHeading,
+                  "Other plans of the search, best first: what they lose against this one\n");
   for (const Comparison& other : e.others) print_comparison(other, out);
   const bool ties =
       std::any_of(e.others.begin(), e.others.end(), [](const auto& c) { return c.tie; });
@@ -111,7 +115,8 @@ void print_others(const Explanation& e, std::ostream& out) {
 
 void print_hardware(const ExplainReport& report, const ClusterSpec& cluster, std::ostream& out) {
   if (!report.sensitivities.empty()) {
-    out << "\nOther hardware        this plan   planned again   as\n";
+    out << "\n"
+        << coloured(Colour::kHeading, "Other hardware        this plan   planned again   as\n");
   }
   for (const Sensitivity& s : report.sensitivities) {
     out << "  " << std::left << std::setw(14) << s.what.name(cluster).substr(0, 14) << std::right
@@ -137,6 +142,20 @@ void print_hardware(const ExplainReport& report, const ClusterSpec& cluster, std
       print_wrapped(line.str(), "  ", out);
     }
   }
+}
+
+// What pins, bans and bounds cost.
+void print_unlimited(const RankedPlan& plan, const RankedPlan& fastest, std::ostream& out) {
+  const double lost = plan.step_time_s - fastest.step_time_s;
+  out << "\n";
+  if (lost <= kRounding) {
+    out << "The choices that were asked for cost nothing.\n";
+    return;
+  }
+  print_wrapped("The choices that were asked for cost " + seconds_text(lost) + " (" +
+                    percent_text(lost / plan.step_time_s) + "); without them: " +
+                    fastest.plan.label() + ", " + seconds_text(fastest.step_time_s),
+                "  ", out);
 }
 
 void print_own(const RankedPlan& plan, std::ostream& out) {
@@ -244,7 +263,9 @@ std::string explain_table(const ExplainReport& report, const ClusterSpec& cluste
     print_time(report.explanation->time, out);
     print_memory(report.explanation->memory, out);
     print_wrapped("What binds: " + report.explanation->binds, "  ", out);
+    if (!report.limits.empty()) print_wrapped("Asked for: " + report.limits, "  ", out);
     print_others(*report.explanation, out);
+    if (report.unlimited) print_unlimited(report.explanation->plan, *report.unlimited, out);
   }
   if (report.why_not) {
     out << "\n";
@@ -257,6 +278,12 @@ std::string explain_table(const ExplainReport& report, const ClusterSpec& cluste
 
 Json explain_json(const ExplainReport& report, const ClusterSpec& cluster) {
   Json json = report.own ? own_json(*report.own) : to_json(*report.explanation);
+  if (!report.limits.empty()) json["limits"] = report.limits;
+  if (report.unlimited) {
+    json["without_constraints"] = {{"label", report.unlimited->plan.label()},
+                                   {"plan", choices_json(report.unlimited->plan)},
+                                   {"step_time_s", report.unlimited->step_time_s}};
+  }
   if (report.why_not) json["why_not"] = to_json(*report.why_not);
   for (const Sensitivity& s : report.sensitivities) {
     json["sensitivities"].push_back({{"what", s.what.name(cluster)},

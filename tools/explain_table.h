@@ -15,6 +15,8 @@ namespace shardwright {
 struct ExplainReport {
   std::optional<Explanation> explanation;  // of a stack's plan
   std::optional<RankedPlan> own;           // of the own executor's plan
+  std::string limits;                      // within which other plans were looked for; "": none
+  std::optional<RankedPlan> unlimited;     // the fastest of all, where choices were limited
   std::optional<WhyNot> why_not;
   std::vector<Sensitivity> sensitivities;
   std::vector<BreakEven> break_evens;

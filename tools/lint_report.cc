@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "planner/plan_json.h"
+#include "tools/colours.h"
 #include "tools/format.h"
 #include "tools/job_json.h"
 #include "tools/plan_table.h"
@@ -35,9 +36,10 @@ void print_wrapped(const std::string& text, std::ostream& out) {
   out << line << "\n";
 }
 
-void print_list(const char* title, const std::vector<std::string>& lines, std::ostream& out) {
+void print_list(const char* title, const std::vector<std::string>& lines, std::ostream& out,
+                Colour colour = Colour::kHeading) {
   if (lines.empty()) return;
-  out << "\n" << title << "\n";
+  out << "\n" << coloured(colour, title) << "\n";
   for (const std::string& line : lines) print_wrapped(line, out);
 }
 
@@ -61,7 +63,8 @@ std::string choices_text(const Plan& plan) {
 
 void print_memory(const JobPrediction& predicted, std::ostream& out) {
   out << "\nMemory of a rank, by stage: " << bytes_of(predicted.device_bytes) << " a device\n"
-      << "  stage   allocated    reserved   of device         free  fullest in\n";
+      << coloured(Colour::kHeading,
+                  "  stage   allocated    reserved   of device         free  fullest in\n");
   for (size_t i = 0; i < predicted.stages.size(); ++i) {
     if (i >= kShownStages && i + 1 < predicted.stages.size()) continue;
     if (i > kShownStages) out << "  ...\n";
@@ -127,13 +130,13 @@ std::string lint_text(const LintReport& report, const ModelSpec& model,
       << report.job.plan.ranks() << " of " << printable(cluster.name, 40) << "\n";
   print_wrapped(choices_text(report.job.plan), out);
   const std::vector<std::string> illegal = illegal_of(report);
-  print_list("Illegal", illegal, out);
-  print_list("Contradictions", report.job.contradictions, out);
+  print_list("Illegal", illegal, out, Colour::kBad);
+  print_list("Contradictions", report.job.contradictions, out, Colour::kBad);
   if (report.predicted) {
     const bool fits = report.predicted->fits();
     out << "\n"
-        << (fits ? "It fits" : "It does not fit") << ": the fullest rank (stage "
-        << report.predicted->fullest().stage << ") takes "
+        << (fits ? coloured(Colour::kGood, "It fits") : coloured(Colour::kBad, "It does not fit"))
+        << ": the fullest rank (stage " << report.predicted->fullest().stage << ") takes "
         << bytes_of(report.predicted->fullest().device_bytes) << " of "
         << bytes_of(report.predicted->device_bytes) << "\n";
     print_memory(*report.predicted, out);

@@ -5,6 +5,7 @@
 #include "costmodel/check.h"
 #include "executor/exec_error.h"
 #include "tools/cli.h"
+#include "tools/colours.h"
 #include "tools/exit_codes.h"
 
 namespace shardwright {
@@ -39,6 +40,7 @@ int run(int argc, char** argv) {
     std::cerr << "command line: " << error.what() << " (see --help)\n";
     return kExitBadInput;
   }
+  use_colours(terminal_has_colours());
   return action();
 }
 

@@ -110,8 +110,8 @@ int plan_stack(const PlanArguments& arguments, const std::string& stack, const P
 }
 
 std::string stack_of(const PlanArguments& arguments, const ClusterSpec& cluster) {
-  if (!arguments.stack.empty()) return arguments.stack;
-  return cluster.device_of(0).overlaps_communication ? kUsualStack : kOwnStack;
+  const bool own = arguments.stack.empty() && !cluster.device_of(0).overlaps_communication;
+  return own ? kOwnStack : stack_for(arguments);
 }
 
 }  // namespace

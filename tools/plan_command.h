@@ -34,7 +34,7 @@ struct PlanArguments {
   int top = 5;                                      // plans to show
   std::vector<std::string> pins, bans, mins, maxs;  // "tp=2"
   // Whose software: a stack of profiles/stacks or a file; "shardwright" is this project's own
-  // executor; empty: that on CPUs, kUsualStack on GPUs.
+  // executor; empty: that on CPUs; on GPUs usual_stack() of `framework`, Megatron's without one.
   std::string stack;
   // For stacks only:
   std::string framework;   // whose options plans are limited to; empty: the stack's; "any"
@@ -46,7 +46,6 @@ struct PlanArguments {
 };
 
 constexpr const char* kOwnStack = "shardwright";
-constexpr const char* kUsualStack = "megatron-core-2025";
 
 // Prints the plans, best first, as a table for people or as JSON. Exit codes: 0; 2 with one line on
 // `err` for bad input; 3 when nothing fits, with what is short and what would fit on `err`.

@@ -6,6 +6,7 @@
 #include <ostream>
 
 #include "costmodel/hf_config.h"
+#include "planner/export/job_pricer.h"
 #include "tools/exit_codes.h"
 
 namespace shardwright {
@@ -39,6 +40,21 @@ Result<PlanInputs> load_inputs(const PlanArguments& arguments) {
   return PlanInputs{*std::move(model), *std::move(cluster), *model_file, cluster_file};
 }
 
+Result<PlanLimits> limits_of(const PlanArguments& arguments) {
+  if (auto error = check_headroom(arguments.headroom)) return *error;
+  PlanLimits limits{arguments.pins, arguments.bans,      arguments.mins,
+                    arguments.maxs, arguments.framework, arguments.headroom};
+  if (arguments.memory_limit_gib) {
+    const double gib = *arguments.memory_limit_gib;
+    if (!(gib > 0 && gib <= static_cast<double>(kMaxGib))) {
+      return Error{kCommandLine, "memory-limit", std::to_string(gib),
+                   "GiB above 0, at most " + std::to_string(kMaxGib)};
+    }
+    limits.memory_limit = std::max<Bytes>(1, static_cast<Bytes>(gib * (int64_t{1} << 30)));
+  }
+  return limits;
+}
+
 Result<SpaceRequest> space_request_of(const PlanArguments& arguments) {
   SpaceRequest request;
   request.seq = arguments.seq;
@@ -53,32 +69,22 @@ Result<SpaceRequest> space_request_of(const PlanArguments& arguments) {
   if (arguments.optimizer != name_of(request.optimizer)) {
     return Error{kCommandLine, "optimizer", printable(arguments.optimizer), "adamw or sgd"};
   }
-  if (auto error = check_headroom(arguments.headroom)) return *error;
-  request.headroom = arguments.headroom;
-  if (arguments.memory_limit_gib) {
-    const double gib = *arguments.memory_limit_gib;
-    if (!(gib > 0 && gib <= static_cast<double>(kMaxGib))) {
-      return Error{kCommandLine, "memory-limit", std::to_string(gib),
-                   "GiB above 0, at most " + std::to_string(kMaxGib)};
-    }
-    request.memory_limit = std::max<Bytes>(1, static_cast<Bytes>(gib * (int64_t{1} << 30)));
-  }
-  const std::pair<ConstraintKind, const std::vector<std::string>*> lists[] = {
-      {ConstraintKind::kPin, &arguments.pins},
-      {ConstraintKind::kBan, &arguments.bans},
-      {ConstraintKind::kMin, &arguments.mins},
-      {ConstraintKind::kMax, &arguments.maxs}};
-  for (const auto& [kind, texts] : lists) {
-    for (const std::string& text : *texts) {
-      if (auto error = request.constraints.add(kind, text)) return *error;
-    }
-  }
+  const Result<PlanLimits> limits = limits_of(arguments);
+  if (!limits) return limits.error();
+  if (auto error = limit(*limits, &request)) return *error;
   return request;
 }
 
 std::optional<Error> check_headroom(double share) {
   if (share >= 0 && share < 1) return std::nullopt;
   return Error{kCommandLine, "headroom", std::to_string(share), "from 0 to below 1"};
+}
+
+std::string stack_for(const PlanArguments& arguments) {
+  if (!arguments.stack.empty()) return arguments.stack;
+  Framework framework = Framework::kMegatron;
+  if (!parse_framework(arguments.framework, &framework)) framework = Framework::kMegatron;
+  return usual_stack(framework);
 }
 
 Result<std::unique_ptr<Software>> load_software(const PlanArguments& arguments,
@@ -94,9 +100,14 @@ Result<std::unique_ptr<Software>> load_software(const PlanArguments& arguments,
 std::optional<Error> write_best(const PlanArguments& arguments, const PlanInputs& inputs,
                                 const std::string& stack, const std::vector<RankedPlan>& plans) {
   if (arguments.out.empty() || plans.empty()) return std::nullopt;
-  return write_file_atomically(
-      arguments.out, plan_text({inputs.model_file, inputs.cluster_file, stack, plans.front().plan,
-                                prediction_of(plans.front())}));
+  PlanFile file{inputs.model_file,  inputs.cluster_file,          stack,
+                plans.front().plan, prediction_of(plans.front()), std::nullopt};
+  if (!stack.empty()) {
+    Result<PlanLimits> limits = limits_of(arguments);
+    if (!limits) return limits.error();
+    file.limits = *std::move(limits);
+  }
+  return write_file_atomically(arguments.out, plan_text(file));
 }
 
 int refuse(const Error& error, std::ostream& err) {

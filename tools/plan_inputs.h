@@ -19,11 +19,16 @@ struct PlanInputs {
 };
 Result<PlanInputs> load_inputs(const PlanArguments& arguments);
 
+// Within what the arguments ask for plans of a framework's stack.
+Result<PlanLimits> limits_of(const PlanArguments& arguments);
 // The request to a framework's stack.
 Result<SpaceRequest> space_request_of(const PlanArguments& arguments);
 
 // A share of memory left free: from 0 to below 1.
 std::optional<Error> check_headroom(double share);
+
+// The arguments' stack, else the usual one of the framework that they name, else Megatron's.
+std::string stack_for(const PlanArguments& arguments);
 
 // A stack, limited to the framework that the arguments name.
 Result<std::unique_ptr<Software>> load_software(const PlanArguments& arguments,

@@ -3,6 +3,7 @@
 #include <iomanip>
 #include <sstream>
 
+#include "tools/colours.h"
 #include "tools/format.h"
 
 namespace shardwright {
@@ -11,15 +12,19 @@ namespace {
 constexpr size_t kShownStages = 16;
 
 void print_plans(const std::vector<RankedPlan>& plans, std::ostream& out) {
-  out << "   #   dp   tp   pp    mb schedule recompute   step time  tokens/s    memory  bubble\n";
+  out << coloured(
+      Colour::kHeading,
+      "   #   dp   tp   pp    mb schedule recompute   step time  tokens/s    memory  bubble\n");
   for (size_t i = 0; i < plans.size(); ++i) {
     const RankedPlan& r = plans[i];
-    out << std::setw(4) << i + 1 << std::setw(5) << r.plan.dp << std::setw(5) << r.plan.tp
+    std::ostringstream row;
+    row << std::setw(4) << i + 1 << std::setw(5) << r.plan.dp << std::setw(5) << r.plan.tp
         << std::setw(5) << r.plan.pp << std::setw(6) << r.plan.micro_batch << std::setw(9)
         << name_of(r.plan.schedule) << std::setw(10) << name_of(r.plan.recompute) << std::setw(12)
         << seconds_text(r.step_time_s) << std::setw(10) << rate_text(r.tokens_per_s)
         << std::setw(10) << bytes_text(r.memory_peak_bytes) << std::setw(8)
         << percent_text(r.bubble_share) << "\n";
+    out << (i == 0 ? coloured(Colour::kGood, row.str()) : row.str());
   }
 }
 

@@ -137,8 +137,7 @@ Result<ClusterRow> row_of(const PlanArguments& arguments, const QuestionRequest&
   request->progress = [=](const SpaceRequest::Progress& state) { return progress->show(state); };
   request->top = 1;
   if (!question.over_counts() && request->ranks == 0) request->ranks = cluster.num_devices();
-  const std::string stack = arguments.stack.empty() ? kUsualStack : arguments.stack;
-  const auto software = load_software(arguments, model, cluster, stack);
+  const auto software = load_software(arguments, model, cluster, stack_for(arguments));
   if (!software) return software.error();
   const auto found =
       best_over_counts(**software, *request, known.rates, question.limits, question.objective);

@@ -3,6 +3,7 @@
 #include <iomanip>
 #include <sstream>
 
+#include "tools/colours.h"
 #include "tools/format.h"
 #include "tools/plan_table.h"
 
@@ -33,18 +34,22 @@ std::string zero_text(const Plan& plan) {
 }
 
 void print_plans(const std::vector<RankedPlan>& plans, std::ostream& out) {
-  out << " #   dp  tp  pp   v  cp  ep  mb    zero  schedule      recompute         step       "
-         "memory   bubble\n";
+  out << coloured(
+      Colour::kHeading,
+      " #   dp  tp  pp   v  cp  ep  mb    zero  schedule      recompute         step    "
+      "   memory   bubble\n");
   for (size_t i = 0; i < plans.size(); ++i) {
     const RankedPlan& r = plans[i];
     const Plan& p = r.plan;
-    out << std::setw(2) << i + 1 << std::setw(5) << p.dp << std::setw(4) << tp_text(p)
+    std::ostringstream row;
+    row << std::setw(2) << i + 1 << std::setw(5) << p.dp << std::setw(4) << tp_text(p)
         << std::setw(4) << p.pp << std::setw(4) << p.virtual_stages << std::setw(4) << p.split.cp
         << std::setw(4) << p.split.ep << std::setw(4) << p.micro_batch << std::setw(8)
         << zero_text(p) << "  " << std::left << std::setw(14) << name_of(p.schedule)
         << std::setw(14) << recompute_text(p).substr(0, 13) << std::right << std::setw(9)
         << seconds_text(r.step_time_s) << std::setw(12) << bytes_text(r.memory_peak_bytes)
         << std::setw(8) << percent_text(r.bubble_share) << "\n";
+    out << (i == 0 ? coloured(Colour::kGood, row.str()) : row.str());
   }
 }
 

@@ -89,14 +89,13 @@ std::string binding_line(const TimeBreakdown& time, const MemoryBreakdown& memor
 
 }  // namespace
 
-TimeBreakdown time_breakdown(Software& software, const Plan& plan, double step_s) {
-  const PlanPrices& prices = software.prices(plan);
-  const int64_t slowest = walk_step(plan, prices, &software.orders()).slowest_stage;
-  const EstimateParts p = stage_parts(plan, prices, slowest);
+TimeBreakdown time_breakdown(Software& software, const Plan& plan) {
+  const Estimate estimate = estimate_walked(software, plan);
+  const EstimateParts& p = estimate.parts;
   TimeBreakdown out;
-  out.step_s = step_s;
+  out.step_s = estimate.step_s;
   const double ideal = std::min(ideal_s(software, plan), p.compute);
-  out.mfu = ideal / step_s;
+  out.mfu = ideal / out.step_s;
   out.parts = {{"compute at peak", ideal},
                {"compute above peak", p.compute - ideal},
                {"tensor", p.tensor},
@@ -107,11 +106,8 @@ TimeBreakdown time_breakdown(Software& software, const Plan& plan, double step_s
                {"gradients", p.gradients},
                {"parameters", p.parameters},
                {"optimizer", p.optimizer},
-               {"fixed", p.fixed}};
-  double others = 0;
-  for (const NamedSeconds& part : out.parts) others += part.seconds;
-  // One stage waits for no other: what is left then is rounding to whole nanoseconds.
-  out.parts.push_back({"bubble", step_s - others});
+               {"fixed", p.fixed},
+               {"bubble", p.bubble}};
   return out;
 }
 
@@ -146,8 +142,8 @@ std::vector<ChoiceDifference> differences(const Plan& here, const Plan& there) {
 
 Comparison compare_plans(Software& software, const RankedPlan& here, const RankedPlan& there,
                          const Interval& interval) {
-  const TimeBreakdown a = time_breakdown(software, here.plan, here.step_time_s);
-  const TimeBreakdown b = time_breakdown(software, there.plan, there.step_time_s);
+  const TimeBreakdown a = time_breakdown(software, here.plan);
+  const TimeBreakdown b = time_breakdown(software, there.plan);
   Comparison out;
   out.plan = there;
   out.choices = differences(here.plan, there.plan);
@@ -179,7 +175,7 @@ Result<Explanation> explain(Software& software, const SpaceRequest& request, con
                             const Interval& interval) {
   Explanation out;
   out.plan = evaluate(software, plan);
-  out.time = time_breakdown(software, plan, out.plan.step_time_s);
+  out.time = time_breakdown(software, plan);
   out.memory = memory_breakdown(software, plan);
   out.binds = binding_line(out.time, out.memory);
   const Result<SpaceResult> found = search_space(software, request);

@@ -26,7 +26,7 @@ struct TimeBreakdown {
   double mfu = 0;  // compute at peak / step; 0 where the model's work has no formula
   std::vector<NamedSeconds> parts;
 };
-TimeBreakdown time_breakdown(Software& software, const Plan& plan, double step_s);
+TimeBreakdown time_breakdown(Software& software, const Plan& plan);
 
 struct MemoryBreakdown {
   std::vector<RankMemory> stages;

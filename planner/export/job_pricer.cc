@@ -5,6 +5,7 @@
 
 #include "costmodel/stack.h"
 #include "planner/intervals.h"
+#include "planner/search/stack_simulation.h"
 
 namespace shardwright {
 namespace {
@@ -19,29 +20,38 @@ std::string number(double value, const char* unit) {
 
 }  // namespace
 
-JobSoftware exported_software(Framework framework, const Plan& plan) {
-  JobSoftware software;
+const char* usual_stack(Framework framework) {
   switch (framework) {
     case Framework::kMegatron:
     case Framework::kNemo:
-      software.stack = "megatron-core-2026";
+      return "megatron-core-2026";
+    case Framework::kTorchtitan:
+      return "torchtitan-compiled";
+    case Framework::kFsdp:
+      // The published FSDP runs that are not torchtitan's own are read with its eager stack too.
+      return "torchtitan";
+    case Framework::kDeepSpeed:
+      return "deepspeed-2026";
+  }
+  return "";
+}
+
+JobSoftware exported_software(Framework framework, const Plan& plan) {
+  JobSoftware software;
+  software.stack = usual_stack(framework);
+  switch (framework) {
+    case Framework::kMegatron:
+    case Framework::kNemo:
       software.memory_stack = plan.gradient_type == DataType::kFp32 ? "megatron-core" : "nemo";
       software.fused_loss = true;
       software.node_dispatch = plan.split.ep * plan.split.expert_tp(plan.tp) > 1;
       break;
     case Framework::kTorchtitan:
-      software.stack = "torchtitan-compiled";
-      software.memory_stack = "torch-fsdp";
-      break;
     case Framework::kFsdp:
-      // The published FSDP runs that are not torchtitan's own are read with its eager stack too.
-      software.stack = "torchtitan";
       software.memory_stack = "torch-fsdp";
       break;
     case Framework::kDeepSpeed:
-      software.stack = plan.zero == 3 ? "deepspeed-zero3" : "megatron-deepspeed";
       software.memory_stack = "megatron-deepspeed";
-      software.flash = true;  // those stacks are of before flash attention, jobs of today are not
       break;
   }
   return software;
@@ -62,6 +72,7 @@ Result<JobPricer> JobPricer::create(const ModelSpec& model, const ClusterSpec& c
   if (!memory) return memory.error();
   JobPricer pricer;
   pricer.memory_ = *memory;
+  const Knowledge knowledge = knowledge_of(*stack);
   Kernels& kernels = stack->kernels;
   kernels.flash_attention = software.flash.value_or(kernels.flash_attention);
   kernels.fused_loss = software.fused_loss.value_or(kernels.fused_loss);
@@ -71,7 +82,7 @@ Result<JobPricer> JobPricer::create(const ModelSpec& model, const ClusterSpec& c
   const Result<IntervalTable> intervals = load_intervals(profiles_dir);
   const bool moe = model.kinds.back().moe.experts > 0;
   if (intervals) {
-    if (const Interval* interval = find_interval(*intervals, Knowledge::kKnown, moe)) {
+    if (const Interval* interval = find_interval(*intervals, knowledge, moe)) {
       pricer.has_interval_ = true;
       pricer.low_ = interval->low;
       pricer.high_ = interval->high;
@@ -80,9 +91,11 @@ Result<JobPricer> JobPricer::create(const ModelSpec& model, const ClusterSpec& c
   return pricer;
 }
 
+double JobPricer::step_s(const Plan& plan) { return estimate_walked(*software_, plan).step_s; }
+
 JobPrediction JobPricer::predict(const Plan& plan) {
   JobPrediction out;
-  out.time = software_->estimate(plan);
+  out.time = estimate_walked(*software_, plan);
   if (has_interval_) {
     out.low_s = out.time.step_s * std::exp(low_);
     out.high_s = out.time.step_s * std::exp(high_);

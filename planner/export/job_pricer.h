@@ -18,6 +18,9 @@ struct JobSoftware {
   std::string memory_stack;  // of profiles/memory
   std::optional<bool> flash, fused_loss, node_dispatch;
 };
+// The stack that stands for a framework's current release: what plans for it are priced by unless
+// another is named, and its exported jobs.
+const char* usual_stack(Framework framework);
 // As export writes jobs.
 JobSoftware exported_software(Framework framework, const Plan& plan);
 
@@ -38,7 +41,7 @@ class JobPricer {
                                   const JobSoftware& software, const std::string& profiles_dir);
   // REQUIRES: the plan obeys legality.h and the cluster's devices support its precision.
   JobPrediction predict(const Plan& plan);
-  double step_s(const Plan& plan) { return software_->estimate(plan).step_s; }
+  double step_s(const Plan& plan);
   double device_bytes(const Plan& plan) { return software_->device_bytes(plan); }
   bool fits(const Plan& plan) {
     return device_bytes(plan) <= static_cast<double>(software_->available());

@@ -206,7 +206,7 @@ class DeepSpeedReader {
   void software() {
     job_.software = exported_software(Framework::kDeepSpeed, plan());
     job_.assumed.push_back("software: stack " + job_.software.stack +
-                           ", the nearest with published runs, with flash attention");
+                           ", eager PyTorch layers with flash attention");
   }
 
   const Json& json_;

@@ -195,10 +195,6 @@ std::vector<double> Software::chunk_speeds(const Plan& plan) {
   return speeds;
 }
 
-Estimate Software::estimate(const Plan& plan) {
-  return at(plan.tp).estimators.front()->estimate(plan);
-}
-
 double Software::device_bytes(const Plan& plan) {
   return at(plan.tp).memory_model.fullest_device_bytes(plan);
 }

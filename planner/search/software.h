@@ -53,7 +53,6 @@ class Software {
   const Estimator::PartSeconds& parts(const Plan& plan);
   // Layers per chunk, so that the slowest chunk is as fast as possible. Empty: too few layers.
   std::vector<int64_t> share_layers(const Plan& plan);
-  Estimate estimate(const Plan& plan);
 
   // As the device reports it, on the fullest stage.
   double device_bytes(const Plan& plan);

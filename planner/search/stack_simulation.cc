@@ -37,6 +37,15 @@ RankedPlan evaluate(Software& software, const Plan& plan) {
   return out;
 }
 
+Estimate estimate_walked(Software& software, const Plan& plan) {
+  const PlanPrices& prices = software.prices(plan);
+  const StepWalk walk = walk_step(plan, prices, &software.orders());
+  Estimate out{walk.step_s, stage_parts(plan, prices, walk.slowest_stage)};
+  // One stage waits for no other: what is left then is rounding to whole nanoseconds.
+  out.parts.bubble = walk.step_s - out.parts.total();
+  return out;
+}
+
 StackSimulation simulate_plan(Software& software, const Plan& plan) {
   StackSimulation out;
   out.program =

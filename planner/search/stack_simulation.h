@@ -13,6 +13,9 @@ namespace shardwright {
 // A plan as a search reports it. REQUIRES: the plan is legal and has stage_layers.
 RankedPlan evaluate(Software& software, const Plan& plan);
 
+// Of its step: seconds, and what the busiest stage spends them on; `bubble` is the rest.
+Estimate estimate_walked(Software& software, const Plan& plan);
+
 struct StackSimulation {
   Program program;
   Timeline timeline;

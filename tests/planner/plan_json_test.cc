@@ -21,7 +21,8 @@ PlanFile plan_file(const ModelSpec& model, const Plan& plan) {
           {"h100-sxm-80gb:8", "fnv1a64:fedcba9876543210"},
           "",
           ranked.plan,
-          prediction_of(ranked)};
+          prediction_of(ranked),
+          std::nullopt};
 }
 
 Result<PlanFile> read_text_of_plan(const std::string& text) {
@@ -42,13 +43,19 @@ TEST(PlanJson, RoundTripsByteForByte) {
   const ModelSpec gpt = shipped_model("tiny-gpt"), llama = shipped_model("tiny-llama");
   for (int i = 0; i < 40; ++i) {
     const ModelSpec& model = i % 2 == 0 ? gpt : llama;
-    const PlanFile file = plan_file(model, random_plan(model, &random));
+    PlanFile file = plan_file(model, random_plan(model, &random));
+    if (i % 3 == 0) {
+      file.limits.emplace();
+      file.limits->pins = {"tp=1|2|4"};
+      file.limits->headroom = 0.05;
+    }
     const std::string text = plan_text(file);
     const Result<PlanFile> read = read_text_of_plan(text);
     ASSERT_TRUE(read.ok()) << read.error().line() << text;
     EXPECT_EQ(plan_text(*read), text);
     EXPECT_EQ(read->model, file.model);
     EXPECT_EQ(read->predicted, file.predicted);
+    EXPECT_EQ(read->limits, file.limits);
   }
 }
 

@@ -7,6 +7,8 @@ leaves nothing behind; the good path works from a machine file to a comparison.
 import argparse
 import json
 import os
+import pty
+import re
 import shutil
 import signal
 import subprocess
@@ -103,7 +105,8 @@ def bad_plan_requests(cli):
     own = [*base[:-2], *batch, "--precision", "fp32", "--stack", "shardwright"]
     cli.refuses(*own, "--for", "megatron", says="for")
     cli.refuses(*own, "--memory-limit", "8", says="memory-limit")
-    cli.refuses(*base, *batch, "--pin", "schedule=synthesised", code=3, says="choices leave none")
+    cli.refuses(*base, *batch, "--pin", "schedule=synthesised", code=3,
+                says="not synthesised")
     # Nothing fits: exit 3, what is short and what would do.
     done = cli.run("plan", "--model", "llama-3.1-405b", "--cluster", "h100-sxm-80gb:8", "--seq", "4096",
                    "--global-batch", "8", "--precision", "bf16")
@@ -221,13 +224,13 @@ def bad_questions(cli):
         cli.refuses(*one, "--pareto", pair, says=["pareto", "two of"])
     cli.refuses(*one, "--pareto", "step,memory", "-o", "x.json", says="output")
     cli.refuses(*one, "--pareto", "step,memory", "--memory-step", "-1", says="memory-step")
-    cli.refuses(*one, "--pareto", "memory,devices", "--deadline", "1e9@1", says="pareto")
+    cli.refuses(*one, "--pareto", "memory,devices", "--deadline", "1e8@1", says="pareto")
     seq = ["--seq", "128"]
     cli.refuses(*base, *seq, "--compare-clusters", "h100-sxm-80gb:2", says="two or more")
     cli.refuses(*base, *seq, "--compare-clusters", "h100-sxm-80gb:2,nosuch:8", says="nosuch")
     cli.refuses(*one, "--compare-clusters", "h100-sxm-80gb:2,h100-sxm-80gb:4", says="--cluster")
     cli.refuses(*one, "--max-seq", "--stack", "shardwright", says="stack")
-    cli.refuses(*one, "--min-devices", "--deadline", "1e9@1", "-o", "no/such/plan.json", says="no/such")
+    cli.refuses(*one, "--min-devices", "--deadline", "1e8@1", "-o", "no/such/plan.json", says="no/such")
 
 
 def make_machine(cli, cores):
@@ -274,6 +277,38 @@ def good_path(cli):
     losses = [[json.loads(row)["loss"] for row in open(cli.path(f"run-{r}/metrics.jsonl"))]
               for r in ["threads", "processes"]]
     check(losses[0] == losses[1], f"threads and processes train alike: {losses}")
+
+
+def on_terminal(cli, *arguments, **more_env):
+    """What a terminal is written, which `run` is not."""
+    ours, its = pty.openpty()
+    env = dict(cli.env, TERM="xterm", **more_env)
+    if "NO_COLOR" not in more_env:
+        env.pop("NO_COLOR", None)
+    process = subprocess.Popen([cli.command, *arguments], cwd=cli.folder, env=env, stdout=its)
+    os.close(its)
+    written = b""
+    try:
+        while part := os.read(ours, 65536):
+            written += part
+    except OSError:  # how Linux says that the other end is closed
+        pass
+    os.close(ours)
+    check(process.wait(timeout=120) == 0, f"{arguments} on a terminal")
+    return written.decode().replace("\r\n", "\n")
+
+
+def colours(cli):
+    plan = ["plan", "--model", "tiny-gpt", "--cluster", "h100-sxm-80gb:8", "--precision", "bf16",
+            "--seq", "64", "--global-batch", "8"]
+    timeless = lambda text: re.sub(r"simulated; .*", "", text)
+    plain = cli.run(*plan).stdout
+    check("\x1b" not in plain and plain, "no colours in a pipe")
+    coloured = on_terminal(cli, *plan)
+    check("\x1b[1m" in coloured, "colours on a terminal")
+    check(timeless(re.sub("\x1b\\[[0-9]*m", "", coloured)) == timeless(plain),
+          "the same text in colours")
+    check("\x1b" not in on_terminal(cli, *plan, NO_COLOR="1"), "NO_COLOR is heard")
 
 
 def bad_runs(cli):
@@ -354,6 +389,7 @@ def main():
         bad_models(cli)
         bad_plan_requests(cli)
         calibration(cli)
+        colours(cli)
         good_questions(cli)
         bad_questions(cli)
         make_machine(cli, cores=2)

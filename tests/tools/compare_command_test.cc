@@ -47,8 +47,11 @@ class CompareCommand : public testing::Test {
     const ClusterSpec cluster = plain_cluster();
     const Plan plan = two_stages();
     const PlanFile file{describe_model("tiny-gpt", profiles).value(),
-                        describe_cluster("cluster.json", cluster), "", plan,
-                        prediction_of(evaluate_plan(model, cluster, plan))};
+                        describe_cluster("cluster.json", cluster),
+                        "",
+                        plan,
+                        prediction_of(evaluate_plan(model, cluster, plan)),
+                        std::nullopt};
     RunFolder folder = RunFolder::create(path_, plan_text(file)).value();
     write("cluster.json", to_json(cluster).dump());
     for (int step = 0; step < 3; ++step) {

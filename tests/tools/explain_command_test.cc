@@ -33,8 +33,10 @@ class ExplainCommand : public testing::Test {
     plan.stack = stack;
     plan.out = arguments_.plan;
     std::ostringstream out, err;
+    plan.pins = pins_;
     ASSERT_EQ(run_plan(plan, out, err), kExitOk) << err.str();
   }
+  std::vector<std::string> pins_;
   int explain() {
     out_.str("");
     err_.str("");
@@ -60,6 +62,26 @@ TEST_F(ExplainCommand, TablesFitAScreenAndJsonAddsUp) {
   EXPECT_EQ(json["why_not"]["rejected_by"], "time");
   EXPECT_EQ(json["sensitivities"].size(), 8U);  // memory, compute, two links; up and down
   EXPECT_EQ(json["break_even"].size(), 2U);
+}
+
+// Other plans are looked for within the pins that the plan was made with, and what these cost is
+// said; why-not asks of all plans.
+TEST_F(ExplainCommand, KeepsToTheLimitsOfThePlan) {
+  pins_ = {"tp=4"};
+  write_plan("megatron-core-2025");
+  arguments_.why_not = "tp=1";
+  arguments_.json = true;
+  ASSERT_EQ(explain(), kExitOk) << err_.str();
+  const Json json = Json::parse(out_.str(), nullptr, false);
+  EXPECT_EQ(json["limits"], "--pin tp=4");
+  ASSERT_FALSE(json["others"].empty());
+  for (const Json& other : json["others"]) EXPECT_EQ(other["plan"]["tp"], 4) << other;
+  // At this size tensor parallelism costs: the plan without the pin is faster.
+  EXPECT_LT(json["without_constraints"]["step_time_s"], json["step_time_s"]);
+  EXPECT_EQ(json["why_not"]["rejected_by"], "nothing");
+  arguments_.json = false;
+  ASSERT_EQ(explain(), kExitOk) << err_.str();
+  EXPECT_NE(out_.str().find("Asked for: --pin tp=4"), std::string::npos) << out_.str();
 }
 
 TEST_F(ExplainCommand, OwnPlansAreExplainedAndTheRestRefused) {

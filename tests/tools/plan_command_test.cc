@@ -11,6 +11,7 @@
 #include <sstream>
 
 #include "costmodel/json.h"
+#include "planner/export/job_pricer.h"
 #include "tools/exit_codes.h"
 #include "tools/plan_table.h"
 #include "tools/simulate_command.h"
@@ -161,7 +162,7 @@ TEST_F(PlanCommand, StackSearchesTheWholeSpace) {
   const Outcome table = plan();
   EXPECT_EQ(table.code, kExitOk) << table.err;
   expect_lines_within(table.out, 100);
-  EXPECT_NE(table.out.find(kUsualStack), std::string::npos);
+  EXPECT_NE(table.out.find(usual_stack(Framework::kMegatron)), std::string::npos);
   arguments_.json = true;
   arguments_.out = path("stack.json");
   const Json json = plan().json();
@@ -200,7 +201,7 @@ TEST_F(PlanCommand, StackSearchesTheWholeSpace) {
 }
 
 TEST_F(PlanCommand, StackRefusesUnknownChoices) {
-  arguments_.stack = kUsualStack;
+  arguments_.stack = usual_stack(Framework::kMegatron);
   arguments_.bans = {"colour=red"};
   expect_refused("command line: ban: found \"colour=red\", expected NAME=VALUE with dp, tp");
   arguments_.bans = {};

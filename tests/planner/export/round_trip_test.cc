@@ -1,6 +1,7 @@
 // Export, then lint, gives the plan and the prediction back, over random plans of every choice.
 #include <nlohmann/json.hpp>
 
+#include "planner/search/full_search.h"
 #include "tests/planner/export/export_support.h"
 
 namespace shardwright {
@@ -67,6 +68,44 @@ INSTANTIATE_TEST_SUITE_P(Frameworks, RoundTrip,
                            }
                            return name;
                          });
+
+// A plan made for a framework, exported and read back: one prediction, to the last bit.
+TEST(RoundTrip, PlanExportAndLintAgree) {
+  const ClusterSpec cluster = shipped_cluster("h100-sxm-80gb:8x4");
+  const std::pair<Framework, const char*> files[] = {{Framework::kMegatron, "megatron.sh"},
+                                                     {Framework::kTorchtitan, "torchtitan.sh"},
+                                                     {Framework::kDeepSpeed, "ds_config.json"},
+                                                     {Framework::kFsdp, "fsdp.yaml"},
+                                                     {Framework::kNemo, "nemo.sh"}};
+  for (const char* name : {"llama-3.1-8b", "qwen3-30b-a3b"}) {
+    const ModelSpec model = shipped_model(name);
+    for (const auto& [framework, file] : files) {
+      const auto software = Software::load(model, cluster, usual_stack(framework), kProfiles);
+      ASSERT_TRUE(software.ok()) << software.error().line();
+      ASSERT_FALSE((*software)->plan_for(name_of(framework)));
+      SpaceRequest request;
+      request.seq = 4096;
+      request.global_batch = 64;
+      request.top = 1;
+      const Result<SpaceResult> found = search_space(**software, request);
+      ASSERT_TRUE(found.ok()) << found.error().line();
+      if (found->plans.empty()) continue;
+      const RankedPlan& best = found->plans.front();
+      const Result<Export> exported =
+          export_plan({framework, false}, model, cluster, best.plan, kProfiles);
+      ASSERT_TRUE(exported.ok() && exported->refused.empty()) << name_of(framework) << " " << name;
+      const std::string text = text_of(*exported, file);
+      const Result<LintReport> report = lint({file, text, model, cluster, {}, kProfiles}, {});
+      ASSERT_TRUE(report.ok() && report->predicted) << text;
+      EXPECT_EQ(exported->predicted.time.step_s, best.step_time_s)
+          << name_of(framework) << " " << name << " " << best.plan.label();
+      EXPECT_EQ(report->predicted->time.step_s, best.step_time_s);
+      // Of a ranked plan each part is cut to whole bytes.
+      EXPECT_NEAR(report->predicted->fullest().device_bytes,
+                  static_cast<double>(best.memory_peak_bytes), 10);
+    }
+  }
+}
 
 // What has no effect has no effect: leaving it out changes no prediction.
 TEST(IdleChoices, KeepThePrediction) {

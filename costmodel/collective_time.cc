@@ -59,6 +59,13 @@ double in_level_s(const LinkLevel& level, CollectiveKind kind, int64_t ranks, do
 // How many instances of a level a group occupies. Members at most one instance apart leave none out
 // between the first and the last.
 int64_t instances_of(const GroupPlacement& group, int64_t level_size) {
+  if (group.run > 0) {
+    const int64_t end = group.member(group.size - 1);
+    const int64_t covered = end / level_size - group.first / level_size + 1;
+    if (group.jump <= level_size) return covered;
+    const GroupPlacement run{group.first, group.stride, group.run};
+    return std::min(covered, group.size / group.run * instances_of(run, level_size));
+  }
   if (group.stride > level_size) return group.size;
   const int64_t last = group.first + group.stride * (group.size - 1);
   return last / level_size - group.first / level_size + 1;
@@ -149,7 +156,7 @@ LevelSeconds collective_levels(const ClusterSpec& cluster, const CollectiveWork&
   SW_CHECK(group.first >= 0 && group.stride >= 1 && group.size >= 1,
            "group " << group.first << " + " << group.stride << " * " << group.size);
   if (group.size == 1) return out;
-  const int64_t last = group.first + group.stride * (group.size - 1);
+  const int64_t last = group.member(group.size - 1);
   SW_CHECK_LT(last, cluster.num_devices(), describe(work));
   Stage stage{group.size, group.size};
   for (size_t i = 0; i < cluster.levels.size(); ++i) {

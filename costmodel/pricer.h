@@ -12,8 +12,15 @@
 namespace shardwright {
 
 // Where the members of a communicating group sit: `size` ranks from `first` on, `stride` apart.
+// With `run` above 0 they come in runs of so many, whose first members are `jump` apart; `run`
+// divides `size`.
 struct GroupPlacement {
   int64_t first = 0, stride = 1, size = 1;
+  int64_t run = 0, jump = 0;
+  int64_t member(int64_t i) const {
+    return run == 0 ? first + i * stride : first + i / run * jump + i % run * stride;
+  }
+  friend bool operator==(const GroupPlacement&, const GroupPlacement&) = default;
 };
 
 class Pricer {
@@ -65,7 +72,8 @@ std::optional<Error> check_supports(const ClusterSpec& cluster, DataType type);
 //   all-reduce                   reduce-scatter and all-gather at every level but the outermost
 //   all-to-all                   each peer's share at the level that joins the two
 //   broadcast                    every level once;  send, receive: the outermost only
-// Members that spread unevenly over instances are priced at the mean share and the largest count.
+// Members that spread unevenly over instances are priced at the mean share and the largest count;
+// runs are taken to lie in instances as the first one does.
 // REQUIRES: the group lies within the cluster.
 double collective_s(const ClusterSpec& cluster, const CollectiveWork& work,
                     const GroupPlacement& group);

@@ -9,6 +9,7 @@ namespace shardwright {
 
 void Estimator::Timer::set_shape() {
   const Plan& plan = *plan_;
+  numbering_ = numbering_of(plan);
   shape_ = ChunkShape();
   shape_.num_layers = model_.layers();
   shape_.tp = plan.tp;
@@ -83,7 +84,7 @@ double Estimator::Timer::tied_s() const {
     return pass(StepOp::kTiedReduce, {PassKind::kAdd, rows, model_.hidden, 4 * table});
   }
   return collective(CollectiveKind::kAllReduce, Axis::kTied, static_cast<double>(table),
-                    {0, plan_->ranks() / plan_->pp * (plan_->pp - 1), 2});
+                    {0, numbering_.together * (plan_->pp - 1), 2});
 }
 
 double Estimator::Timer::clip_s() const {

@@ -40,6 +40,14 @@ Estimator::Timer::PartTimes Estimator::Timer::time_part(ChunkPart part, int64_t 
   return out;
 }
 
+// Where experts are shared out over more ranks than those of one replica, the order of axes says
+// how far from each other these are.
+bool Estimator::Timer::same_expert_group(const Plan& a, const Plan& b) {
+  const int64_t etp = a.split.expert_tp(a.tp), ep = a.split.ep;
+  if (a.rank_order == RankOrder::kTpCpDpPp && b.rank_order == a.rank_order) return true;
+  return numbering_of(a).group(0, 0, etp, ep) == numbering_of(b).group(0, 0, etp, ep);
+}
+
 // Whether a plan's layers, embedding and head take what those of the plan before took.
 bool Estimator::Timer::same_layers(const Plan& plan) const {
   const Plan& known = layers_of_;
@@ -47,7 +55,7 @@ bool Estimator::Timer::same_layers(const Plan& plan) const {
          plan.micro_batch == known.micro_batch && plan.seq == known.seq &&
          plan.recompute == known.recompute && plan.recompute_modules == known.recompute_modules &&
          plan.precision == known.precision && plan.mtp_layers == known.mtp_layers &&
-         (plan.pp == 1) == (known.pp == 1);
+         (plan.pp == 1) == (known.pp == 1) && same_expert_group(plan, known);
 }
 
 void Estimator::Timer::time_parts() {

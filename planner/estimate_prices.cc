@@ -79,9 +79,9 @@ double Estimator::Timer::collective(CollectiveKind kind, Axis axis, double bytes
 
 GroupPlacement Estimator::Timer::group_of(Axis axis) const {
   const int64_t etp = plan_->split.expert_tp(plan_->tp);
-  if (axis == Axis::kCp) return {0, plan_->tp, plan_->split.cp};
-  if (axis == Axis::kEp) return {0, etp, plan_->split.ep};
-  return {0, 1, plan_->tp};
+  if (axis == Axis::kCp) return group(0, plan_->tp, plan_->split.cp);
+  if (axis == Axis::kEp) return group(0, etp, plan_->split.ep);
+  return group(0, 1, plan_->tp);
 }
 
 void Estimator::Timer::add_step(const Step& step, Pass* pass_times) const {

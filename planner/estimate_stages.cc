@@ -1,5 +1,6 @@
 // What stages take for one microbatch, and what they do after their last backward.
 #include <algorithm>
+#include <numeric>
 
 #include "planner/estimate_timer.h"
 #include "planner/program/closing_work.h"
@@ -34,11 +35,12 @@ int64_t Estimator::Timer::shards(bool experts) const {
 
 // A collective over the sharded copies: of the dense parameters, then of the experts.
 double Estimator::Timer::sharded_bytes_s(CollectiveKind kind, double dense, double experts,
-                                         double size, int64_t first) const {
+                                         double size, int64_t stage) const {
   const int64_t block = plan_->split.ep * plan_->split.expert_tp(plan_->tp);
-  double seconds = collective(kind, Axis::kDp, dense * size, {first, plan_->tp, shards(false)});
+  double seconds =
+      collective(kind, Axis::kDp, dense * size, group(stage, plan_->tp, shards(false)));
   if (experts > 0) {
-    seconds += collective(kind, Axis::kExpertDp, experts * size, {first, block, shards(true)});
+    seconds += collective(kind, Axis::kExpertDp, experts * size, group(stage, block, shards(true)));
   }
   return seconds;
 }
@@ -49,10 +51,28 @@ double Estimator::Timer::message_s(int64_t from, int64_t to) const {
       shape_.split.sequence_parallel || kernels_.scattered_messages ? plan_->tp : 1);
   const double bytes =
       static_cast<double>(shape_.tokens() * model_.hidden * size_of(storage_of(plan_->precision)));
-  const int64_t block = plan_->ranks() / plan_->pp;
-  const CollectiveWork send{CollectiveKind::kSend, Axis::kPp, static_cast<Bytes>(bytes / parts)};
   return at(Factor::kMessage) *
-         collective_s(cluster_, send, {std::min(from, to) * block, std::abs(from - to) * block, 2});
+         message_seconds(bytes / parts, std::min(from, to), std::max(from, to));
+}
+
+// Of all replicas the slowest: where a replica's ranks do not fill nodes evenly, two stages are
+// neighbours in one replica and on different nodes in another.
+double Estimator::Timer::message_seconds(double bytes, int64_t from, int64_t to) const {
+  const CollectiveWork send{CollectiveKind::kSend, Axis::kPp, static_cast<Bytes>(bytes)};
+  const int64_t apart = numbering_.together * (to - from);
+  const int64_t replica = numbering_.together * plan_->pp;
+  int64_t different = 1;  // places of a replica in a node and in what joins nodes
+  for (const LinkLevel& level : cluster_.levels) {
+    if (level.size >= plan_->ranks()) break;
+    different = std::max(different, level.size / std::gcd(level.size, replica));
+  }
+  if (plan_->rank_order == RankOrder::kTpCpDpPp) different = 1;
+  double slowest = 0;
+  for (int64_t i = 0; i < std::min(different, plan_->dp); ++i) {
+    const int64_t first = numbering_.together * from + i * replica;
+    slowest = std::max(slowest, collective_s(cluster_, send, {first, apart, 2}));
+  }
+  return slowest;
 }
 
 // Gradients over all replicas after (or behind) the last backward.
@@ -64,17 +84,17 @@ double Estimator::Timer::reduction_s(const StageTimes& stage) const {
     const int64_t shard = shards(false);
     return collective(CollectiveKind::kAllReduce, Axis::kDp,
                       stage.all.dense * size / static_cast<double>(shard),
-                      {stage.first_rank, plan_->tp * shard, replicas / shard});
+                      group(stage.number, plan_->tp * shard, replicas / shard));
   }
   const int64_t block = plan_->split.ep * plan_->split.expert_tp(plan_->tp);
   const bool whole = plan_->zero == 0 || plan_->shard_group != 0;
   const auto kind = whole ? CollectiveKind::kAllReduce : CollectiveKind::kReduceScatter;
   double seconds =
-      collective(kind, Axis::kDp, stage.all.dense * size, {stage.first_rank, plan_->tp, replicas});
+      collective(kind, Axis::kDp, stage.all.dense * size, group(stage.number, plan_->tp, replicas));
   if (stage.all.experts > 0) {
     seconds +=
         collective(kind, Axis::kExpertDp, stage.all.experts * size,
-                   {stage.first_rank, block, std::max<int64_t>(1, plan_->tp * replicas / block)});
+                   group(stage.number, block, std::max<int64_t>(1, plan_->tp * replicas / block)));
   }
   return seconds;
 }
@@ -83,7 +103,7 @@ double Estimator::Timer::gather_s(const StageTimes& stage) const {
   if (plan_->zero == 0 || plan_->zero == 3) return 0;
   const double size = static_cast<double>(size_of(storage_of(plan_->precision)));
   return sharded_bytes_s(CollectiveKind::kAllGather, stage.all.dense, stage.all.experts, size,
-                         stage.first_rank);
+                         stage.number);
 }
 
 double Estimator::Timer::update_s(const StageTimes& stage) const {
@@ -123,7 +143,7 @@ void Estimator::Timer::time_stages() {
     chunks_.push_back(times);
     const int64_t place = stage_of_chunk(*plan_, index);
     StageTimes& stage = stages_[place];
-    stage.first_rank = place * (plan_->ranks() / pp);
+    stage.number = place;
     stage.all.forward += times.forward;
     stage.all.backward += times.backward;
     stage.all.dense += times.dense;
@@ -132,10 +152,17 @@ void Estimator::Timer::time_stages() {
   }
 }
 
+// Whether the groups of all stages span nodes alike.
+bool Estimator::Timer::stages_lie_alike() const {
+  const int64_t node = cluster_.devices_per_node_of(0);
+  const auto aligned = [&](int64_t block) { return block % node == 0 || node % block == 0; };
+  return aligned(numbering_.together) &&
+         (plan_->rank_order == RankOrder::kTpCpDpPp || aligned(numbering_.together * plan_->pp));
+}
+
 // What each stage does after its last backward, as far as nothing hides it.
 void Estimator::Timer::time_ends() {
-  const int64_t block = plan_->ranks() / plan_->pp, node = cluster_.devices_per_node_of(0);
-  const bool alike = block % node == 0 || node % block == 0;
+  const bool alike = stages_lie_alike();
   const StageTimes* before = nullptr;
   for (StageTimes& stage : stages_) {
     const bool same = before != nullptr && alike && before->all.dense == stage.all.dense &&

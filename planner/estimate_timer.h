@@ -69,6 +69,11 @@ class Estimator::Timer {
   double collective(CollectiveKind kind, Axis axis, double bytes,
                     const GroupPlacement& group) const;
   GroupPlacement group_of(Axis axis) const;
+  // Of places of a stage (RankNumbering).
+  GroupPlacement group(int64_t stage, int64_t stride, int64_t size) const {
+    return numbering_.group(stage, 0, stride, size);
+  }
+  double message_seconds(double bytes, int64_t from, int64_t to) const;
   void add_step(const Step& step, Pass* pass_times) const;
   // `weight`: where the products that make gradients of weights are added up apart, or null.
   Pass price(double moe, Pass* weight = nullptr);
@@ -77,6 +82,7 @@ class Estimator::Timer {
   PartTimes time_part(ChunkPart part, int64_t layer);
   void time_parts();
   bool same_layers(const Plan& plan) const;
+  static bool same_expert_group(const Plan& a, const Plan& b);
   ChunkTimes time_chunk(int64_t index) const;
   double pass_seconds(const Pass& spent, double sharding, EstimateParts* parts) const;
   double beside(double compute, double communication) const {
@@ -87,14 +93,15 @@ class Estimator::Timer {
   // -------------------------------------------------
   struct StageTimes {
     ChunkTimes all;  // of its chunks together, for one microbatch
-    int64_t first_rank = 0;
+    int64_t number = 0;
     double reduction = 0, gather = 0, update = 0;
   };
   void time_stages();
   double message_s(int64_t from, int64_t to) const;
   void time_ends();
   double sharded_bytes_s(CollectiveKind kind, double dense, double experts, double size,
-                         int64_t first) const;
+                         int64_t stage) const;
+  bool stages_lie_alike() const;
   double reduction_s(const StageTimes& stage) const;
   double gather_s(const StageTimes& stage) const;
   double update_s(const StageTimes& stage) const;
@@ -124,7 +131,8 @@ class Estimator::Timer {
   std::vector<int> example_;                  // per kind: one of its layers, or -1
 
   const Plan* plan_ = nullptr;
-  bool timed_ = false;  // kind_times_, embedding_, head_ and mtp_ are those of layers_of_
+  RankNumbering numbering_;  // of plan_
+  bool timed_ = false;       // kind_times_, embedding_, head_ and mtp_ are those of layers_of_
   Plan layers_of_;
   std::vector<ChunkTimes> chunks_;
   PlanPrices prices_;

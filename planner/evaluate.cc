@@ -21,10 +21,12 @@ bool is_symmetric(const ClusterSpec& cluster, const Plan& plan) {
   const auto aligned = [](int64_t block, int64_t size) {
     return size % block == 0 || block % size == 0;
   };
+  const int64_t block = numbering_of(plan).together, blocks = block * plan.pp;
   return std::all_of(cluster.levels.begin(), cluster.levels.end(), [&](const LinkLevel& level) {
     // The last level joins everything, so nothing can lie across it.
     return level.size >= plan.ranks() ||
-           (aligned(plan.tp, level.size) && aligned(plan.ranks() / plan.pp, level.size));
+           (aligned(plan.tp, level.size) && aligned(block, level.size) &&
+            (blocks == plan.ranks() || aligned(blocks, level.size)));
   });
 }
 

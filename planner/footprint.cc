@@ -9,11 +9,11 @@ namespace shardwright {
 namespace {
 
 Bytes smallest_device(const ClusterSpec& cluster, const Plan& plan, int64_t stage) {
-  const int64_t block = plan.tp * plan.dp;
-  Bytes smallest = cluster.device_of(stage * block).memory_bytes;
+  const RankNumbering numbering = numbering_of(plan);
+  Bytes smallest = cluster.device_of(numbering.rank(stage, 0)).memory_bytes;
   if (cluster.groups.size() == 1) return smallest;
-  for (int64_t rank = stage * block; rank < (stage + 1) * block; ++rank) {
-    smallest = std::min(smallest, cluster.device_of(rank).memory_bytes);
+  for (int64_t place = 0; place < plan.ranks() / plan.pp; ++place) {
+    smallest = std::min(smallest, cluster.device_of(numbering.rank(stage, place)).memory_bytes);
   }
   return smallest;
 }

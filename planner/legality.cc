@@ -111,6 +111,29 @@ std::string experts(const Case& c) {
 std::string context(const Case& c) {
   return undivided(c.plan.seq, "tokens of a sequence", "cp", c.plan.split.cp);
 }
+// With dp outside pp the groups that cross replicas are runs of ranks; these are to be equally
+// long.
+std::string rank_order(const Case& c) {
+  if (c.plan.rank_order == RankOrder::kTpCpDpPp || c.plan.pp == 1 || c.plan.dp == 1) return "";
+  const RankNumbering numbering = numbering_of(c.plan);
+  const Split& split = c.plan.split;
+  const int64_t etp = split.expert_tp(c.plan.tp), holders = etp * split.ep;
+  const int64_t replicas = c.plan.dp * split.cp, places = c.plan.tp * replicas;
+  const int64_t all = places / holders;  // replicas of an expert
+  const int64_t shards = c.plan.shard_group > 0 ? c.plan.shard_group : replicas;
+  const int64_t expert_shards = std::max<int64_t>(1, std::min(shards, all));
+  const std::pair<int64_t, int64_t> groups[] = {
+      {etp, split.ep},          {holders, all},
+      {holders, expert_shards}, {holders * expert_shards, all / expert_shards},
+      {c.plan.tp, shards},      {c.plan.tp * shards, replicas / shards}};
+  for (const auto& [stride, size] : groups) {
+    if (size <= 1 || (places % (stride * size) == 0 && numbering.is_regular(stride, size)))
+      continue;
+    return "groups of " + text(size) + " ranks " + text(stride) + " apart are cut unevenly by " +
+           name_of(c.plan.rank_order) + " with tp * cp " + text(numbering.together);
+  }
+  return "";
+}
 std::string shards(const Case& c) {
   if (c.plan.shard_group == 0) return "";
   if (c.plan.shard_group < 0) return "shard_group " + text(c.plan.shard_group) + " is below 0";
@@ -202,7 +225,7 @@ struct Rule {
   bool first = false;  // the rules after it need this one
   bool needs_stages = false;
 };
-constexpr std::array<Rule, 18> kRules = {{{"degrees", degrees, true},
+constexpr std::array<Rule, 19> kRules = {{{"degrees", degrees, true},
                                           {"sizes", sizes, true},
                                           {"ranks", ranks},
                                           {"heads", heads},
@@ -212,6 +235,7 @@ constexpr std::array<Rule, 18> kRules = {{{"degrees", degrees, true},
                                           {"experts", experts},
                                           {"context", context},
                                           {"shards", shards},
+                                          {"rank_order", rank_order},
                                           {"vocab", vocab},
                                           {"positions", positions},
                                           {"batch", batch},

@@ -84,6 +84,7 @@ std::string Plan::label() const {
   add("zero", zero, 0);
   add("group", shard_group, 0);
   if (optimizer_offload > 0) text += " offload";
+  if (rank_order != RankOrder::kTpCpDpPp) text += std::string(" ") + name_of(rank_order);
   return text;
 }
 
@@ -131,15 +132,20 @@ ChunkShape chunk_shape(const Plan& plan, int64_t index) {
   return chunk;
 }
 
+RankNumbering numbering_of(const Plan& plan) {
+  const int64_t replica = plan.tp * plan.split.cp;
+  return {plan.rank_order == RankOrder::kTpCpPpDp ? replica : replica * plan.dp, plan.pp};
+}
+
 Coordinates coordinates_of(const Plan& plan, int64_t rank) {
   SW_CHECK(rank >= 0 && rank < plan.ranks(), "rank " << rank << " of " << plan.ranks());
-  const int64_t cp = plan.split.cp;
-  const int64_t block = rank / plan.tp;
-  return {rank % plan.tp, block / cp % plan.dp, block / (cp * plan.dp), block % cp};
+  const RankNumbering numbering = numbering_of(plan);
+  const int64_t cp = plan.split.cp, place = numbering.place_of(rank);
+  return {place % plan.tp, place / (plan.tp * cp), numbering.stage_of(rank), place / plan.tp % cp};
 }
 
 int64_t rank_at(const Plan& plan, const Coordinates& at) {
-  return at.tp + plan.tp * (at.cp + plan.split.cp * (at.dp + plan.dp * at.stage));
+  return numbering_of(plan).rank(at.stage, at.tp + plan.tp * (at.cp + plan.split.cp * at.dp));
 }
 
 }  // namespace shardwright

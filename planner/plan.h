@@ -8,6 +8,7 @@
 #include "costmodel/kernels.h"
 #include "costmodel/memory.h"
 #include "costmodel/units.h"
+#include "planner/rank_order.h"
 
 namespace shardwright {
 
@@ -72,6 +73,7 @@ struct Plan {
   // it, the executor some (check_executable).
   Split split;                 // cp, ep, etp, sequence parallel; ranks = dp * cp * tp * pp
   int64_t virtual_stages = 1;  // chunks per stage
+  RankOrder rank_order = RankOrder::kTpCpDpPp;
   // Of the synthesised schedule: what it was made for, by chunk, and the most chunk-microbatches
   // that a stage may hold.
   std::vector<ChunkUnits> schedule_units;
@@ -114,8 +116,8 @@ void set_usual_overlap(const Kernels& kernels, Plan* plan);
 // One chunk of the plan, in model order. Chunk 0 has the embedding, the last one the head.
 ChunkShape chunk_shape(const Plan& plan, int64_t chunk);
 
-// Ranks are numbered with tp fastest, then cp, then dp, then pp: neighbours in tp sit closest
-// together.
+// Ranks are numbered as Plan::rank_order says: neighbours in tp sit closest together.
+RankNumbering numbering_of(const Plan& plan);
 struct Coordinates {
   int64_t tp = 0, dp = 0, stage = 0, cp = 0;
 };

@@ -22,6 +22,7 @@ void for_each_choice(PlanType&& plan, Each&& each) {
   each("etp", plan.split.etp);
   each("virtual_stages", plan.virtual_stages);
   each("schedule_cap", plan.schedule_cap);
+  each("rank_order", plan.rank_order);
   each("zero", plan.zero);
   each("shard_group", plan.shard_group);
   each("mtp_layers", plan.mtp_layers);
@@ -45,6 +46,7 @@ struct Writer {
   void operator()(bool value) const { (*json)[key] = value; }
   void operator()(double value) const { (*json)[key] = value; }
   void operator()(CpKind value) const { (*json)[key] = name_of(value); }
+  void operator()(RankOrder value) const { (*json)[key] = name_of(value); }
   void operator()(DataType value) const { (*json)[key] = name_of(value); }
 };
 
@@ -67,6 +69,9 @@ struct Reader {
   void operator()(bool& value) const { value = fields->boolean_or(key, value); }
   void operator()(double& value) const { value = fields->number_or(key, value, 0, 1); }
   void operator()(CpKind& value) const { read_name(value, parse_cp_kind, "ring or all_to_all"); }
+  void operator()(RankOrder& value) const {
+    read_name(value, parse_rank_order, "tp-cp-dp-pp or tp-cp-pp-dp");
+  }
   void operator()(DataType& value) const { read_name(value, parse_data_type, "a data type"); }
 
  private:

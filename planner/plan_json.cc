@@ -66,10 +66,11 @@ Json listed(const AxisLayout& axis, int64_t ranks) {
 
 Json groups_json(const Plan& plan) {
   Json groups = Json::object();
-  const int64_t replica = plan.tp * plan.split.cp;
+  const int64_t replica = plan.tp * plan.split.cp, stage = numbering_of(plan).together;
+  const int64_t dp = stage == replica ? replica * plan.pp : replica;
   for (const AxisLayout& axis :
        {AxisLayout{"tp", plan.tp, 1}, AxisLayout{"cp", plan.split.cp, plan.tp},
-        AxisLayout{"dp", plan.dp, replica}, AxisLayout{"pp", plan.pp, replica * plan.dp}}) {
+        AxisLayout{"dp", plan.dp, dp}, AxisLayout{"pp", plan.pp, stage}}) {
     if (axis.size == 1) continue;
     if (plan.ranks() <= kMaxListedRanks) {
       groups[axis.name] = listed(axis, plan.ranks());

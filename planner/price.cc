@@ -59,16 +59,19 @@ class ProgramPricer {
                            const CollectiveWork& work) const {
     if (work.axis == Axis::kWorld || work.axis == Axis::kTied) {
       const GroupInfo& group = program_.groups.at(next.group);
-      return {group.first, group.stride, group.size};
+      return {group.first, group.stride, group.size, group.run, group.jump};
     }
     const ChunkInfo& chunk = program_.chunks.at(next.chunk);
     const int64_t replicas = int64_t{program_.replicas} * program_.cp, tp = chunk.tp;
     const int64_t etp = chunk.split.expert_tp(tp), holders = etp * chunk.split.ep;
-    const int64_t base = rank.rank - rank.rank % (tp * replicas), place = rank.rank - base;
+    const bool dp_last = program_.rank_order == RankOrder::kTpCpPpDp;
+    const RankNumbering numbering{dp_last ? tp * program_.cp : tp * replicas,
+                                  program_.world / (tp * replicas)};
+    const int64_t place = numbering.place_of(rank.rank);
     // Of `size` members `stride` apart, the one group that this rank belongs to.
     const auto around = [&](int64_t stride, int64_t size) {
       const int64_t block = stride * size;
-      return GroupPlacement{base + place / block * block + place % stride, stride, size};
+      return numbering.group(rank.stage, place / block * block + place % stride, stride, size);
     };
     switch (work.axis) {
       case Axis::kTp:

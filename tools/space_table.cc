@@ -27,6 +27,10 @@ std::string recompute_text(const Plan& plan) {
 std::string tp_text(const Plan& plan) {
   return std::to_string(plan.tp) + (plan.split.sequence_parallel ? "s" : "");
 }
+// Stages near each other: dp is the outermost axis.
+std::string pp_text(const Plan& plan) {
+  return std::to_string(plan.pp) + (plan.rank_order == RankOrder::kTpCpPpDp ? "n" : "");
+}
 std::string zero_text(const Plan& plan) {
   std::string text = std::to_string(plan.zero);
   if (plan.shard_group > 0) text += "/" + std::to_string(plan.shard_group);
@@ -43,8 +47,8 @@ void print_plans(const std::vector<RankedPlan>& plans, std::ostream& out) {
     const Plan& p = r.plan;
     std::ostringstream row;
     row << std::setw(2) << i + 1 << std::setw(5) << p.dp << std::setw(4) << tp_text(p)
-        << std::setw(4) << p.pp << std::setw(4) << p.virtual_stages << std::setw(4) << p.split.cp
-        << std::setw(4) << p.split.ep << std::setw(4) << p.micro_batch << std::setw(8)
+        << std::setw(4) << pp_text(p) << std::setw(4) << p.virtual_stages << std::setw(4)
+        << p.split.cp << std::setw(4) << p.split.ep << std::setw(4) << p.micro_batch << std::setw(8)
         << zero_text(p) << "  " << std::left << std::setw(14) << name_of(p.schedule)
         << std::setw(14) << recompute_text(p).substr(0, 13) << std::right << std::setw(9)
         << seconds_text(r.step_time_s) << std::setw(12) << bytes_text(r.memory_peak_bytes)
@@ -57,6 +61,7 @@ void print_best(const RankedPlan& best, std::ostream& out) {
   const TimeParts& p = best.parts;
   const double devices = static_cast<double>(best.plan.ranks());
   out << "\nBest plan: layers per chunk " << stages_text(best.plan.stage_layers) << "; "
+      << (best.plan.rank_order == RankOrder::kTpCpPpDp ? "ranks numbered tp-cp-pp-dp (n); " : "")
       << rate_text(best.tokens_per_s) << " tokens/s, " << rate_text(best.tokens_per_s / devices)
       << " a device\n"
       << "Slowest stage: compute " << seconds_text(p.compute_s) << ", tp " << seconds_text(p.tp_s)

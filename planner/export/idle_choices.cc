@@ -97,6 +97,7 @@ Plan without_idle_choices(const ModelSpec& model, const Plan& plan) {
     out.overlap.parameters = usual.parameters;
   }
   if (out.tp == 1) out.overlap.tensor = usual.tensor;
+  if (out.pp == 1 || out.dp == 1) out.rank_order = RankOrder::kTpCpDpPp;
   if (out.pp == 1) {
     out.overlap.pipeline = usual.pipeline;
     out.schedule = ScheduleKind::kOneFOneB;

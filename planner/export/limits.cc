@@ -62,6 +62,11 @@ std::string full_or_no_recompute(const Case& c) {
   return when(c.plan.recompute_layers != 0, "whole layers are recomputed, all of them or none");
 }
 
+std::string usual_rank_order(const Case& c) {
+  return when(c.plan.rank_order != RankOrder::kTpCpDpPp,
+              "it numbers ranks tp, cp, dp, pp and no option changes that");
+}
+
 // Megatron-LM.
 std::string megatron_model(const Case& c) {
   const ModelSpec& m = c.model;
@@ -91,6 +96,16 @@ std::string megatron_sequence(const Case& c) {
 std::string megatron_experts(const Case& c) {
   return when(has_experts(c.model) && c.plan.tp > 1 && !c.plan.split.sequence_parallel,
               "MoE layers with tp need sequence parallelism");
+}
+// initialize_model_parallel's assertion on orders that do not end with pp (megatron/core/
+// parallel_state.py).
+std::string megatron_rank_order(const Case& c) {
+  const Plan& p = c.plan;
+  if (p.rank_order == RankOrder::kTpCpDpPp) return "";
+  if (p.zero >= 2) return "Megatron-FSDP knows no --use-tp-pp-dp-mapping";
+  return when(
+      has_experts(c.model) && p.pp > 1 && p.split.ep * p.split.expert_tp(p.tp) != p.tp * p.split.cp,
+      "with dp outside pp experts need as many replicas as all else: ep * etp = tp * cp");
 }
 std::string megatron_zero(const Case& c) {
   const Plan& p = c.plan;
@@ -275,6 +290,7 @@ constexpr Limit kMegatron[] = {{"model", no_layer_list},
                                {"model", megatron_model, true},
                                {"schedule", megatron_schedule},
                                {"seq", megatron_sequence},
+                               {"rank_order", megatron_rank_order},
                                {"sequence_parallel", megatron_experts},
                                {"zero", megatron_zero, true},
                                {"recompute_modules", megatron_recompute},
@@ -286,6 +302,7 @@ constexpr Limit kMegatron[] = {{"model", no_layer_list},
 constexpr Limit kNemo[] = {{"gradient_type", nemo_gradients, true}};
 constexpr Limit kTorchtitan[] = {{"model", no_layer_list},
                                  {"schedule", titan_schedule},
+                                 {"rank_order", usual_rank_order},
                                  {"tp", titan_kv_heads},
                                  {"zero", titan_zero},
                                  {"ep", titan_experts},
@@ -300,6 +317,7 @@ constexpr Limit kTorchtitan[] = {{"model", no_layer_list},
 constexpr Limit kDeepSpeed[] = {{"zero", deepspeed_zero},
                                 {"schedule", deepspeed_schedule},
                                 {"stage_layers", uneven_by_user, true},
+                                {"rank_order", usual_rank_order},
                                 {"tp", deepspeed_tensor},
                                 {"sequence_parallel", deepspeed_sequence_parallel},
                                 {"cp", deepspeed_context, true},
@@ -312,6 +330,7 @@ constexpr Limit kDeepSpeed[] = {{"zero", deepspeed_zero},
                                 {"recompute", full_or_no_recompute},
                                 {"mtp_layers", no_mtp, true}};
 constexpr Limit kFsdp[] = {{"pp", no_pipeline},
+                           {"rank_order", usual_rank_order},
                            {"sequence_parallel", fsdp_sequence_parallel},
                            {"cp_kind", titan_context, true},
                            {"shard_group", fsdp_shards},

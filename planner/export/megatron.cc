@@ -1,5 +1,5 @@
 // Megatron-LM: the plan as arguments of pretrain_gpt.py, and a script that starts it. Its default
-// order of ranks (tp-cp-ep-dp-pp) is the one of plan.h.
+// order of ranks (tp-cp-ep-dp-pp) is the one of plan.h, its other one (tp-cp-ep-pp-dp) the other.
 #include <cmath>
 #include <sstream>
 
@@ -140,6 +140,7 @@ Arguments megatron_arguments(const ModelSpec& model, const Plan& plan) {
     out.push_back({"--moe-token-dispatcher-type", {dispatches ? "flex" : "alltoall"}});
     if (dispatches) out.push_back({"--moe-flex-dispatcher-backend", {"deepep"}});
   }
+  if (plan.rank_order == RankOrder::kTpCpPpDp) out.push_back({"--use-tp-pp-dp-mapping", {}});
   add_layout(plan, &out);
   out.push_back({"--micro-batch-size", {number(plan.micro_batch)}});
   out.push_back({"--global-batch-size", {number(plan.global_batch)}});

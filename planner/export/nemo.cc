@@ -117,6 +117,7 @@ std::vector<std::string> overrides_of(const ModelSpec& model, const Plan& plan) 
     out.add("model.moe_flex_dispatcher_backend", dispatches ? "deepep" : "null");
     out.add("model.overlap_moe_expert_parallel_comm", truth(plan.overlap.experts));
   }
+  out.add("dist.use_tp_pp_dp_mapping", truth(plan.rank_order == RankOrder::kTpCpPpDp));
   add_layout(megatron, plan, &out);
   out.add("train.micro_batch_size", number(plan.micro_batch));
   out.add("train.global_batch_size", number(plan.global_batch));

@@ -155,6 +155,11 @@ class Changes {
     const Overlap& o = plan().overlap;
     toggle("sequence_parallel", plan().split.sequence_parallel,
            [](Plan* q) { q->split.sequence_parallel = !q->split.sequence_parallel; });
+    Plan q = plan();
+    q.rank_order =
+        q.rank_order == RankOrder::kTpCpDpPp ? RankOrder::kTpCpPpDp : RankOrder::kTpCpDpPp;
+    add(std::string("rank_order ") + name_of(plan().rank_order) + " -> " + name_of(q.rank_order),
+        q);
     toggle("overlap_gradients", o.gradients,
            [](Plan* q) { q->overlap.gradients = !q->overlap.gradients; });
     toggle("overlap_parameters", o.parameters,

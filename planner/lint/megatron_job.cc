@@ -122,6 +122,7 @@ class MegatronReader {
                              " without --num-experts");
     }
     plan().dp = take_dp(in_, f_.ranks(), &job_);
+    if (f_.has("--use-tp-pp-dp-mapping")) plan().rank_order = RankOrder::kTpCpPpDp;
   }
 
   void batch() {

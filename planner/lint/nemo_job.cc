@@ -49,6 +49,7 @@ constexpr Translation kTranslations[] = {
     {"model.expert_tensor_parallel_size", "--expert-tensor-parallel-size"},
     {"model.moe_token_dispatcher_type", "--moe-token-dispatcher-type"},
     {"model.overlap_moe_expert_parallel_comm", "--overlap-moe-expert-parallel-comm", Kind::kSwitch},
+    {"dist.use_tp_pp_dp_mapping", "--use-tp-pp-dp-mapping", Kind::kSwitch},
     {"model.pipeline_model_parallel_layout", "--pipeline-model-parallel-layout"},
     {"model.virtual_pipeline_model_parallel_size", "--num-virtual-stages-per-pipeline-rank"},
     {"model.overlap_p2p_comm", "--no-overlap-p2p-communication", Kind::kOffSwitch},

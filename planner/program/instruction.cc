@@ -38,9 +38,21 @@ std::string label_of(const Instruction& instruction) {
   return label;
 }
 
+bool GroupInfo::has(int rank) const {
+  if (rank < first) return false;
+  int from = rank - first, count = size;
+  if (run > 0) {
+    if (from / jump >= size / run) return false;
+    from %= jump;
+    count = run;
+  }
+  return from % stride == 0 && from / stride < count;
+}
+
 std::vector<int> GroupInfo::members() const {
+  const GroupPlacement placement{first, stride, size, run, jump};
   std::vector<int> ranks(size);
-  for (int i = 0; i < size; ++i) ranks[i] = first + i * stride;
+  for (int i = 0; i < size; ++i) ranks[i] = static_cast<int>(placement.member(i));
   return ranks;
 }
 

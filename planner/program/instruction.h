@@ -11,6 +11,7 @@
 #include "costmodel/steps.h"
 #include "costmodel/units.h"
 #include "planner/program/wait_list.h"
+#include "planner/rank_order.h"
 
 namespace shardwright {
 
@@ -79,13 +80,13 @@ struct Instruction {
 // "forward c0 m3", for errors and traces.
 std::string label_of(const Instruction& instruction);
 
-// size ranks from first on, stride apart.
+// size ranks from first on, stride apart; with a run above 0 in runs of so many, jump apart
+// (GroupPlacement).
 struct GroupInfo {
   Axis axis = Axis::kDp;
   int first = 0, stride = 1, size = 1;
-  bool has(int rank) const {
-    return rank >= first && (rank - first) % stride == 0 && (rank - first) / stride < size;
-  }
+  int run = 0, jump = 0;
+  bool has(int rank) const;
   std::vector<int> members() const;
   friend bool operator==(const GroupInfo&, const GroupInfo&) = default;
 };
@@ -139,6 +140,7 @@ struct Program {
   int microbatches = 1;  // per replica
   int replicas = 1;      // dp
   int cp = 1;            // ranks that share each sequence of a replica
+  RankOrder rank_order = RankOrder::kTpCpDpPp;
   StateInfo state;
   bool tied = false;              // embedding and head share one table
   std::vector<ChunkInfo> chunks;  // in model order

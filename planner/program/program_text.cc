@@ -45,6 +45,7 @@ void print_chunk(std::ostream& out, size_t index, const ChunkInfo& c) {
 void print_state(std::ostream& out, const Program& program) {
   const StateInfo& s = program.state;
   if (program.cp != 1) out << " cp " << program.cp;
+  if (program.rank_order != RankOrder::kTpCpDpPp) out << " order " << name_of(program.rank_order);
   if (s == StateInfo()) return;
   out << " zero " << s.zero << " shards " << s.shards << ' ' << s.expert_shards << " gradients "
       << name_of(s.gradient_type) << " moments " << name_of(s.moment_type) << " offload "
@@ -137,8 +138,13 @@ void parse_header(Line& line, Program* program) {
     if (program->cp < 1) line.fail("at least 1", "0");
     label = line.done() ? "" : line.word();
   }
+  if (label == "order") {
+    const std::string order = line.word();
+    if (!parse_rank_order(order, &program->rank_order)) line.fail("an order of axes", order);
+    label = line.done() ? "" : line.word();
+  }
   if (label.empty()) return;
-  if (label != "zero") return line.fail("cp, zero or end of line", label);
+  if (label != "zero") return line.fail("cp, order, zero or end of line", label);
   parse_state(line, &program->state);
 }
 
@@ -195,6 +201,13 @@ void parse_group(Line& line, Program* program) {
   group.stride = static_cast<int>(line.labelled("stride", kMaxSmall));
   group.size = static_cast<int>(line.labelled("size", kMaxSmall));
   if (group.stride < 1 || group.size < 1) line.fail("stride and size of at least 1", "0");
+  if (line.ok() && !line.done()) {
+    group.run = static_cast<int>(line.labelled("run", kMaxSmall));
+    group.jump = static_cast<int>(line.labelled("jump", kMaxSmall));
+    const bool runs =
+        group.run >= 1 && group.size % group.run == 0 && group.jump / group.stride >= group.run;
+    if (!runs) line.fail("a run that divides the size and ends before the jump", "another");
+  }
   program->groups.push_back(group);
 }
 
@@ -292,7 +305,9 @@ std::string print_program(const Program& program) {
   for (size_t i = 0; i < program.groups.size(); ++i) {
     const GroupInfo& g = program.groups[i];
     out << "group " << i << ' ' << name_of(g.axis) << " first " << g.first << " stride " << g.stride
-        << " size " << g.size << '\n';
+        << " size " << g.size;
+    if (g.run > 0) out << " run " << g.run << " jump " << g.jump;
+    out << '\n';
   }
   for (const RankProgram& rank : program.ranks) {
     out << "rank " << rank.rank << " tp " << rank.tp << " dp " << rank.dp << " stage "

@@ -29,7 +29,8 @@ constexpr std::array<const char*, 4> kSwitches = {"sequence_parallel", "overlap_
                                                   "overlap_parameters", "optimizer_offload"};
 constexpr const char* kNames =
     "dp, tp, pp, cp, ep, etp, virtual_stages, micro_batch, zero, shard_group, recompute_layers, "
-    "schedule, recompute, cp_kind, sequence_parallel, overlap_gradients, overlap_parameters or "
+    "schedule, recompute, cp_kind, rank_order, sequence_parallel, overlap_gradients, "
+    "overlap_parameters or "
     "optimizer_offload";
 
 const char* word(ConstraintKind kind) {
@@ -83,6 +84,10 @@ std::string expected(const std::string& name, const std::string& value) {
     CpKind kind{};
     return parse_cp_kind(value, &kind) ? "" : "ring or all_to_all";
   }
+  if (name == "rank_order") {
+    RankOrder order{};
+    return parse_rank_order(value, &order) ? "" : "tp-cp-dp-pp or tp-cp-pp-dp";
+  }
   return is_recompute(value) ? "" : "none, full, selective, or modules as in core_attn+layernorm";
 }
 
@@ -98,7 +103,7 @@ std::vector<std::string> split_values(const std::string& text) {
 
 bool known_name(const std::string& name) {
   return holds(kNumbers, name) || holds(kSwitches, name) || name == "schedule" ||
-         name == "recompute" || name == "cp_kind";
+         name == "recompute" || name == "cp_kind" || name == "rank_order";
 }
 
 }  // namespace

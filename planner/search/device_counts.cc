@@ -77,9 +77,10 @@ double DeviceCounts::floor_s(int64_t devices) {
   const auto known = floors_.find(devices);
   if (known != floors_.end()) return known->second;
   const Plan base = base_plan(software_.model(), request_);
-  const PlanSpace space(software_.model(), devices, base, request_.constraints);
+  const PlanSpace space(software_.model(), software_.cluster(), devices, base,
+                        request_.constraints);
   // One device's share of a sequence depends on these alone: dp and pp only divide it.
-  std::set<std::tuple<int64_t, int64_t, int64_t, int64_t, int64_t, bool, CpKind>> seen;
+  std::set<std::tuple<int64_t, int64_t, int64_t, int64_t, int64_t, bool, CpKind, int64_t>> seen;
   double least = kInfinite;
   for (const Mesh& mesh : space.meshes()) {
     for (const LayerChoice& layer : space.layers(mesh)) {
@@ -87,7 +88,7 @@ double DeviceCounts::floor_s(int64_t devices) {
       software_.set_usual(&plan);
       if (!check_degrees(software_.model(), devices, plan).empty()) continue;
       const bool fresh = seen.emplace(mesh.tp, mesh.cp, mesh.ep, mesh.etp, layer.micro_batch,
-                                      layer.sequence_parallel, layer.cp_kind)
+                                      layer.sequence_parallel, layer.cp_kind, spread_of(plan))
                              .second;
       if (!fresh) continue;
       const Estimator::PartSeconds& parts = software_.parts(plan);

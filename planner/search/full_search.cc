@@ -49,7 +49,7 @@ class Search {
       : software_(software),
         model_(software.model()),
         request_(request),
-        space_(software.model(), request.ranks, base, request.constraints),
+        space_(software.model(), software.cluster(), request.ranks, base, request.constraints),
         known_(software_, space_),
         meshes_(space_.meshes()),
         limit_(memory_limit_of(request)) {}
@@ -114,11 +114,11 @@ class Search {
     count += leaves;
   }
 
-  // Layers do not depend on dp and pp: priced once for all meshes that share the rest.
+  // Layers do not depend on dp and hardly on pp: priced once for all meshes that share the rest.
   const WholeSeconds& whole_of(const Plan& plan) {
     const Split& split = plan.split;
     uint64_t key = static_cast<uint64_t>(plan.tp);
-    for (int64_t part : {split.cp, split.ep, split.etp + 1, plan.micro_batch}) {
+    for (int64_t part : {split.cp, split.ep, split.etp + 1, plan.micro_batch, spread_of(plan)}) {
       key = key * 0x9E3779B97F4A7C15ULL + static_cast<uint64_t>(part);
     }
     key = key * 4 + (split.sequence_parallel ? 2 : 0) + (split.cp_kind == CpKind::kRing ? 1 : 0);
@@ -437,7 +437,9 @@ Result<SpaceResult> search_space(Software& software, const SpaceRequest& given) 
   SpaceRequest request = given;
   if (request.ranks == 0) request.ranks = software.cluster().num_devices();
   const Plan base = base_plan(software.model(), request);
-  if (PlanSpace(software.model(), request.ranks, base, request.constraints).meshes().empty()) {
+  const PlanSpace space(software.model(), software.cluster(), request.ranks, base,
+                        request.constraints);
+  if (space.meshes().empty()) {
     return Error{"command line", "pin", "no degrees",
                  "some with dp * cp * tp * pp = " + std::to_string(request.ranks) + " ranks"};
   }

@@ -46,6 +46,10 @@ std::vector<uint32_t> module_sets(const ModelSpec& model, bool moe) {
 
 }  // namespace
 
+int64_t spread_of(const Plan& plan) {
+  return plan.rank_order == RankOrder::kTpCpPpDp ? plan.pp : 0;
+}
+
 bool takes_virtual_stages(ScheduleKind schedule, int64_t v) {
   if (schedule == ScheduleKind::kSynthesised) return false;  // PlanSpace::add_synthesised
   if (is_v_shaped(schedule, 2)) return v == 2;
@@ -53,13 +57,14 @@ bool takes_virtual_stages(ScheduleKind schedule, int64_t v) {
   return v == 1 || schedule == ScheduleKind::kOneFOneB;
 }
 
-PlanSpace::PlanSpace(const ModelSpec& model, int64_t ranks, const Plan& base,
-                     const Constraints& constraints)
+PlanSpace::PlanSpace(const ModelSpec& model, const ClusterSpec& cluster, int64_t ranks,
+                     const Plan& base, const Constraints& constraints)
     : model_(model),
       ranks_(ranks),
       base_(base),
       constraints_(constraints),
       experts_(experts_of(model)),
+      one_link_(cluster.groups.size() == 1 && ranks <= cluster.levels.front().size),
       recomputations_(make_recomputations()) {}
 
 std::vector<RecomputeChoice> PlanSpace::make_recomputations() const {
@@ -94,10 +99,28 @@ std::vector<Mesh> PlanSpace::meshes() const {
         if (!constraints_.allows("dp", dp)) continue;
         for (int64_t ep : eps) {
           if (ep > tp * cp * dp) continue;
-          for (int64_t etp : etps) out.push_back({dp, tp, pp, cp, ep, etp});
+          for (int64_t etp : etps) {
+            const Mesh mesh{dp, tp, pp, cp, ep, etp};
+            for (RankOrder order : orders(mesh)) {
+              out.push_back(mesh);
+              out.back().order = order;
+            }
+          }
         }
       }
     }
+  }
+  return out;
+}
+
+// A pinned order that makes no difference to a mesh is its usual one.
+std::vector<RankOrder> PlanSpace::orders(const Mesh& mesh) const {
+  if (mesh.pp == 1 || mesh.dp == 1) return {RankOrder::kTpCpDpPp};
+  std::vector<RankOrder> out;
+  for (RankOrder order : {RankOrder::kTpCpDpPp, RankOrder::kTpCpPpDp}) {
+    const bool makes_sense = order == RankOrder::kTpCpDpPp || !one_link_ ||
+                             constraints_.pinned("rank_order").has_value();
+    if (makes_sense && constraints_.allows("rank_order", name_of(order))) out.push_back(order);
   }
   return out;
 }
@@ -262,6 +285,7 @@ Plan PlanSpace::plan_of(const Mesh& mesh, const LayerChoice& layer,
   plan.split.ep = mesh.ep;
   plan.split.etp = mesh.etp == mesh.tp ? 0 : mesh.etp;
   plan.split.sequence_parallel = layer.sequence_parallel;
+  plan.rank_order = mesh.order;
   return plan;
 }
 

@@ -1,7 +1,8 @@
 // PlanSpace: every way to split a model over a number of ranks that the planner considers, as a
 // tree that search descends: mesh, then what a layer looks like, then the pipeline, then sharding.
 //
-//   mesh      dp * cp * tp * pp = ranks, all divisors; ep of the experts, etp 1 or tp
+//   mesh      dp * cp * tp * pp = ranks, all divisors; ep of the experts, etp 1 or tp; order of the
+//             axes: dp outside pp too where there are both and ranks do not all share one link
 //   layer     microbatch, sequence parallel, kind of cp
 //   pipeline  schedule and virtual stages; of the synthesised schedule, which is considered only
 //             when a pin names it, what a stage may hold
@@ -14,6 +15,7 @@
 #include <map>
 #include <vector>
 
+#include "costmodel/cluster_spec.h"
 #include "costmodel/model_spec.h"
 #include "planner/plan.h"
 #include "planner/search/constraints.h"
@@ -22,6 +24,7 @@ namespace shardwright {
 
 struct Mesh {
   int64_t dp = 1, tp = 1, pp = 1, cp = 1, ep = 1, etp = 0;
+  RankOrder order = RankOrder::kTpCpDpPp;
 };
 struct LayerChoice {
   int64_t micro_batch = 1;
@@ -47,7 +50,7 @@ class PlanSpace {
  public:
   // `base` has what all plans share: batch, seq, precision, optimizer, types. All must outlive
   // this.
-  PlanSpace(const ModelSpec& model, int64_t ranks, const Plan& base,
+  PlanSpace(const ModelSpec& model, const ClusterSpec& cluster, int64_t ranks, const Plan& base,
             const Constraints& constraints);
 
   std::vector<Mesh> meshes() const;
@@ -73,17 +76,23 @@ class PlanSpace {
   void add_synthesised(int64_t pp, int64_t most, std::vector<PipelineChoice>* out) const;
   std::vector<ShardingChoice> make_shardings(int64_t replicas) const;
   std::vector<RecomputeChoice> make_recomputations() const;
+  std::vector<RankOrder> orders(const Mesh& mesh) const;
 
   const ModelSpec& model_;
   int64_t ranks_;
   const Plan& base_;
   const Constraints& constraints_;
-  int64_t experts_ = 0;  // of a layer; 0: a dense model
+  int64_t experts_ = 0;   // of a layer; 0: a dense model
+  bool one_link_ = true;  // joins all ranks
   std::vector<RecomputeChoice> recomputations_;
   mutable std::map<int64_t, std::vector<PipelineChoice>> pipelines_;  // by pp
   mutable std::map<int64_t, std::vector<ShardingChoice>> shardings_;  // by replicas
   mutable std::map<std::pair<int64_t, int64_t>, int64_t> leaves_;     // by pp and replicas
 };
+
+// What a layer's time depends on beside its own choices: with dp outside pp the ranks that share
+// experts out lie as far apart as there are stages between them. 0: on nothing.
+int64_t spread_of(const Plan& plan);
 
 // Whether a schedule is defined for so many chunks a stage.
 bool takes_virtual_stages(ScheduleKind schedule, int64_t virtual_stages);

@@ -64,14 +64,19 @@ void Software::find_kinds() {
 }
 
 std::vector<int> Software::kinds_of(const Plan& plan, int64_t stage) const {
-  const int64_t block = plan.ranks() / plan.pp;
-  const int64_t first = stage * block, end = first + block;
+  const RankNumbering numbering = numbering_of(plan);
+  // Blocks of ranks of this stage begin at first + i * apart.
+  const int64_t block = numbering.together, first = stage * block, apart = block * plan.pp;
+  const int64_t blocks = plan.ranks() / apart;
   std::vector<int> kinds;
   int64_t rank = 0;
   for (size_t i = 0; i < cluster_.groups.size(); ++i) {
     const int64_t next = rank + cluster_.groups[i].devices_per_node * cluster_.groups[i].nodes;
     const int kind = kind_of_group_[i];
-    if (first < next && rank < end && std::find(kinds.begin(), kinds.end(), kind) == kinds.end()) {
+    // The first block that ends behind `rank`.
+    const int64_t i_first = std::max<int64_t>(0, (rank - first - block + apart) / apart);
+    const bool there = i_first < blocks && first + i_first * apart < next;
+    if (there && std::find(kinds.begin(), kinds.end(), kind) == kinds.end()) {
       kinds.push_back(kind);
     }
     rank = next;

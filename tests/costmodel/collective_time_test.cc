@@ -2,6 +2,8 @@
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
+#include <set>
+#include <tuple>
 
 #include "costmodel/pricer.h"
 #include "tests/costmodel/cluster_fixtures.h"
@@ -45,6 +47,32 @@ TEST(CollectiveTime, OneMemberANodeUsesTheNetworkOnly) {
   EXPECT_DOUBLE_EQ(price(CollectiveKind::kAllToAll, group), 2 * 5 * kMicro + 2.0 / 3 * kOuter);
   EXPECT_DOUBLE_EQ(price(CollectiveKind::kBroadcast, group), 5 * kMicro + kOuter);
   EXPECT_DOUBLE_EQ(price(CollectiveKind::kSend, {3, 1, 2}), 5 * kMicro + kOuter);
+}
+
+// Ranks 0, 1, 4, 5, 8, 9: two a node, as they would be if they were all there is.
+TEST(CollectiveTime, RunsOfRanksPayBothLevels) {
+  const GroupPlacement group{0, 1, 6, 2, 4};
+  EXPECT_DOUBLE_EQ(price(CollectiveKind::kAllGather, group),
+                   (kMicro + 0.5 * kInner) + (2 * 5 * kMicro + 2.0 / 3 * kOuter / 2));
+  // Every other rank of two nodes, in runs that share a node: as without runs.
+  EXPECT_DOUBLE_EQ(price(CollectiveKind::kAllReduce, {0, 1, 8, 2, 2}),
+                   price(CollectiveKind::kAllReduce, {0, 1, 8}));
+}
+
+// How many nodes runs lie in, counted member by member.
+TEST(CollectiveTime, RunsThatFillNodesEvenlyAreCountedExactly) {
+  for (const auto& [first, stride, size, run, jump] :
+       {std::tuple{0, 1, 4, 2, 8}, {1, 1, 6, 2, 4}, {2, 1, 2, 1, 8}, {0, 2, 4, 2, 4}}) {
+    const GroupPlacement group{first, stride, size, run, jump};
+    std::set<int64_t> nodes;
+    for (int64_t i = 0; i < size; ++i) nodes.insert(group.member(i) / 4);
+    const auto n = static_cast<double>(nodes.size());
+    const double members = static_cast<double>(size) / n;
+    const double inside =
+        members > 1 ? (members - 1) * kMicro + (members - 1) / members * kInner : 0;
+    const double outside = (n - 1) * 5 * kMicro + (n - 1) / n * kOuter / members;
+    EXPECT_NEAR(price(CollectiveKind::kAllGather, group), inside + outside, 1e-12) << first;
+  }
 }
 
 TEST(CollectiveTime, WholeClusterPaysBothLevels) {

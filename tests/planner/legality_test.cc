@@ -34,9 +34,9 @@ TEST_F(Legality, ALegalPlanIsAccepted) {
 TEST_F(Legality, EveryRuleHasItsName) {
   EXPECT_EQ(rule_names(),
             (std::vector<std::string>{"degrees", "sizes", "ranks", "heads", "kv_heads", "ffn",
-                                      "expert_ffn", "experts", "context", "shards", "vocab",
-                                      "positions", "batch", "layers", "schedule", "microbatches",
-                                      "memory_range", "stage_layers"}));
+                                      "expert_ffn", "experts", "context", "shards", "rank_order",
+                                      "vocab", "positions", "batch", "layers", "schedule",
+                                      "microbatches", "memory_range", "stage_layers"}));
 }
 
 TEST_F(Legality, Degrees) {

@@ -73,6 +73,7 @@ inline Plan random_plan(const ModelSpec& model, std::mt19937* random) {
     plan.global_batch = plan.dp * plan.micro_batch * pick(1, 9);
     plan.schedule = pick(0, 1) == 0 ? ScheduleKind::kGPipe : ScheduleKind::kOneFOneB;
     plan.recompute = pick(0, 1) == 0 ? Recompute::kNone : Recompute::kFull;
+    plan.rank_order = static_cast<RankOrder>(pick(0, kRankOrders - 1));
     if (pp > 1 && pick(0, 1) == 0) {
       // Uneven stages: a layer moves from the first to the last.
       plan.stage_layers.front() -= 1;
@@ -94,6 +95,7 @@ inline Plan random_pipeline(const ModelSpec& model, std::mt19937* random) {
     plan.micro_batch = pick(1, 2);
     plan.global_batch = plan.dp * plan.micro_batch * pick(1, 12);
     plan.recompute = pick(0, 1) == 0 ? Recompute::kNone : Recompute::kFull;
+    plan.rank_order = static_cast<RankOrder>(pick(0, kRankOrders - 1));
     const int64_t chunks = plan.pp * plan.virtual_stages;
     plan.stage_layers.assign(static_cast<size_t>(chunks), 0);
     for (int64_t i = 0; i < model.layers(); ++i) ++plan.stage_layers[(i + 1) % chunks];

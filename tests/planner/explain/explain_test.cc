@@ -30,7 +30,7 @@ class Explain : public testing::Test {
     // Small enough to enumerate: one choice of everything that is not asked about.
     for (const char* pin :
          {"recompute=none", "overlap_gradients=true", "zero=0", "optimizer_offload=false",
-          "schedule=1f1b", "virtual_stages=1", "cp=1"}) {
+          "schedule=1f1b", "virtual_stages=1", "cp=1", "rank_order=tp-cp-dp-pp"}) {
       ASSERT_FALSE(request_.constraints.add(ConstraintKind::kPin, pin)) << pin;
     }
     interval_.low = std::log(0.9);

@@ -55,6 +55,7 @@ inline Plan random_choices(const ModelSpec& model, int64_t devices, Dice* dice) 
     plan.split.sequence_parallel = dice->coin();
     if (dice->from({0, 0, 1}) == 1) plan.split.cp_kind = CpKind::kAllToAll;
     plan.virtual_stages = plan.pp > 1 ? dice->from({1, 1, 2, 3}) : 1;
+    if (dice->from({0, 0, 1}) == 1) plan.rank_order = RankOrder::kTpCpPpDp;
     plan.micro_batch = dice->from({1, 1, 2});
     plan.global_batch = plan.dp * plan.micro_batch * plan.pp * dice->from({1, 2, 8});
     plan.seq = dice->from({2048, 4096});

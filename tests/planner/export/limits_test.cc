@@ -33,6 +33,15 @@ const std::vector<Refused>& refused() {
          p->recompute_modules = kRecomputeMoe;
        }},
       {F::kMegatron, "qwen3-30b-a3b", "sequence_parallel", [](Plan* p) { p->tp = 2; }},
+      {F::kMegatron, "qwen3-30b-a3b", "rank_order",
+       [](Plan* p) {
+         p->split.ep = 2;
+         p->rank_order = RankOrder::kTpCpPpDp;
+       }},
+      {F::kTorchtitan, "llama-3.1-8b", "rank_order",
+       [](Plan* p) { p->rank_order = RankOrder::kTpCpPpDp; }},
+      {F::kDeepSpeed, "llama-3.1-8b", "rank_order",
+       [](Plan* p) { p->rank_order = RankOrder::kTpCpPpDp; }},
       {F::kTorchtitan, "llama-3.1-8b", "zero", [](Plan* p) { p->zero = 1; }},
       {F::kTorchtitan, "llama-3.1-8b", "recompute",
        [](Plan* p) {

@@ -16,7 +16,8 @@ class AllPlans {
   // REQUIRES: request.ranks is set.
   AllPlans(Software& software, const SpaceRequest& request) : software_(software) {
     const Plan base = base_plan(software.model(), request);
-    const PlanSpace space(software.model(), request.ranks, base, request.constraints);
+    const PlanSpace space(software.model(), software.cluster(), request.ranks, base,
+                          request.constraints);
     for (const Mesh& mesh : space.meshes()) {
       for (const LayerChoice& layer : space.layers(mesh)) {
         for (const PipelineChoice& pipeline : space.pipelines(mesh.pp)) {

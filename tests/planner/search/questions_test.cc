@@ -122,7 +122,7 @@ TEST(Questions, LongestSequenceIsTheLongestThatAnyPlanFits) {
     const auto answer = max_seq(*setting->software, setting->request, unit);
     ASSERT_TRUE(answer.ok()) << answer.error().line();
     int64_t longest = 0;
-    for (int64_t seq = unit; seq <= unit * 64; seq += unit) {
+    for (int64_t seq = unit; seq <= unit * 72; seq += unit) {
       setting->request.seq = seq;
       const std::vector<RankedPlan> all = plans_of(*setting);
       const bool any = std::any_of(all.begin(), all.end(), [&](const RankedPlan& plan) {
@@ -130,7 +130,7 @@ TEST(Questions, LongestSequenceIsTheLongestThatAnyPlanFits) {
       });
       if (any) longest = seq;
     }
-    ASSERT_LT(longest, unit * 64) << "beyond what the test looks at";
+    ASSERT_LT(longest, unit * 72) << "beyond what the test looks at";
     ASSERT_EQ(answer->found.has_value(), longest > 0);
     if (longest == 0) continue;
     EXPECT_EQ(answer->found->seq, longest);

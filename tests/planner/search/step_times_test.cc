@@ -61,6 +61,7 @@ class RandomPlans {
     if (plan.recompute == Recompute::kFull) plan.recompute_layers = pick(0, 2);
     plan.overlap = {coin(), coin(), coin(), coin(), coin()};
     plan.optimizer_offload = coin() ? 0 : 0.5;
+    plan.rank_order = static_cast<RankOrder>(pick(0, kRankOrders - 1));
     return plan;
   }
 
@@ -70,7 +71,7 @@ class RandomPlans {
 TEST(StepTimes, WalkAndProgramAgree) {
   RandomPlans plans(17);
   std::map<ScheduleKind, int> seen;
-  int sharded = 0, tied = 0;
+  int sharded = 0, tied = 0, near = 0;
   for (const char* stack : {"megatron-core-2025", "torchtitan", "deepspeed-zero3"}) {
     for (const char* name : {"tiny-gpt", "tiny-llama", "small-gpt", "qwen3-30b-a3b"}) {
       const ModelSpec model = shipped_model(name);
@@ -86,6 +87,7 @@ TEST(StepTimes, WalkAndProgramAgree) {
               << plan.label() << " under " << stack;
           ++seen[plan.schedule];
           sharded += plan.zero > 0;
+          near += plan.rank_order == RankOrder::kTpCpPpDp && plan.pp > 1 && plan.dp > 1;
           tied += model.tied_embeddings && plan.pp > 1;
         }
       }
@@ -96,6 +98,7 @@ TEST(StepTimes, WalkAndProgramAgree) {
   }
   EXPECT_GT(sharded, 300);
   EXPECT_GT(tied, 100);
+  EXPECT_GT(near, 100);
 }
 
 }  // namespace

@@ -11,6 +11,7 @@ OVERRIDES=(
   model.pipeline_model_parallel_size=4
   model.context_parallel_size=1
   model.sequence_parallel=true
+  dist.use_tp_pp_dp_mapping=false
   model.virtual_pipeline_model_parallel_size=2
   'model.pipeline_model_parallel_layout="Et*3(|t*4)*6|t*5L"'
   model.overlap_p2p_comm=true

@@ -167,6 +167,12 @@ struct StatedPower {
   std::string source;
 };
 
+// Between the device and its host, peak per direction. Where it is not stated: PCIe 4 x16.
+struct StatedHostLink {
+  double bytes_per_s = 32e9;
+  std::string source;  // empty: not stated
+};
+
 struct DeviceProfile {
   std::string name;
   std::string source;  // where the figures come from, with date and versions
@@ -174,6 +180,7 @@ struct DeviceProfile {
   double memory_bytes_per_s = 0;                // peak
   std::map<DataType, double> peak_flops_per_s;  // dense
   StatedPower power;
+  StatedHostLink host_link;
   int64_t processors = 0;      // that work side by side on one kernel (SMs); 0: not stated
   double launch_s = 0;         // added to every step
   double pass_floor_s = 2e-6;  // smallest memory pass

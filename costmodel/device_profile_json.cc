@@ -137,6 +137,14 @@ std::optional<Error> read_power(const Json& json, const std::string& file, const
   return fields.finish();
 }
 
+std::optional<Error> read_host_link(const Json& json, const std::string& file,
+                                    const std::string& field, StatedHostLink* out) {
+  Fields fields(json, file, field + ".");
+  out->bytes_per_s = 1e9 * fields.number("gb_per_s", 1e-3, 1e6);
+  out->source = fields.text("source");
+  return fields.finish();
+}
+
 // The plain fields; the parts with structure are read by the functions above.
 void read_scalars(Fields* fields, DeviceProfile* out) {
   const std::string schema = fields->text("schema");
@@ -166,10 +174,15 @@ Result<DeviceProfile> read_device_profile(const Json& json, const std::string& f
   const Json links = fields.has("links") ? fields.array("links") : Json::array();
   const Json factors = fields.has("factors") ? fields.object("factors") : Json::object();
   const Json power = fields.has("power") ? fields.object("power") : Json();
+  const Json host_link = fields.has("host_link") ? fields.object("host_link") : Json();
   const Json& rates = fields.array("rates");
   if (auto error = fields.finish()) return *error;
   if (!power.is_null()) {
     if (auto error = read_power(power, file, prefix + "power", &out.power)) return *error;
+  }
+  if (!host_link.is_null()) {
+    const std::string field = prefix + "host_link";
+    if (auto error = read_host_link(host_link, file, field, &out.host_link)) return *error;
   }
   if (auto error = read_peaks(peaks, file, prefix + "peak_flops_per_s", &out)) return *error;
   if (auto error = read_links(links, file, prefix + "links", &out)) return *error;
@@ -193,6 +206,10 @@ Json to_json(const DeviceProfile& profile) {
               {"overlaps_communication", profile.overlaps_communication}};
   if (profile.power.watts > 0) {
     out["power"] = {{"watts", profile.power.watts}, {"source", profile.power.source}};
+  }
+  if (!profile.host_link.source.empty()) {
+    out["host_link"] = {{"gb_per_s", profile.host_link.bytes_per_s / 1e9},
+                        {"source", profile.host_link.source}};
   }
   if (profile.processors > 0) out["processors"] = profile.processors;
   for (const UsualLink& link : profile.links) out["links"].push_back(link_to_json(link));

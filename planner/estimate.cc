@@ -152,7 +152,7 @@ const Estimator::PartSeconds& Estimator::Timer::parts(const Plan& plan) {
     if (keeps) all.add(part.again, 1);
     forward.add(part.forward, count);
     backward.add(all, count);
-    return pass_seconds(part.forward, 0, &ignored) + pass_seconds(all, 0, &ignored);
+    return pass_seconds(part.forward, 0, 0, &ignored) + pass_seconds(all, 0, 0, &ignored);
   };
   out.kinds.clear();
   for (size_t kind = 0; kind < kind_times_.size(); ++kind) {
@@ -167,7 +167,7 @@ const Estimator::PartSeconds& Estimator::Timer::parts(const Plan& plan) {
                 (seconds(mtp_, modules) + seconds(kind_times_[model_.layer_kind.back()], modules) +
                  seconds(head_, modules));
   }
-  out.whole = pass_seconds(forward, 0, &ignored) + pass_seconds(backward, 0, &ignored);
+  out.whole = pass_seconds(forward, 0, 0, &ignored) + pass_seconds(backward, 0, 0, &ignored);
   out.pace = 1 + slowdown();
   return out;
 }

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "costmodel/layer_steps.h"
+#include "costmodel/memory.h"
 #include "planner/estimate_timer.h"
 
 namespace shardwright {
@@ -73,6 +74,8 @@ void Estimator::Timer::time_parts() {
     times.experts = static_cast<double>(routed);
     const double norms = s.layer.ops.empty() ? s.layer.norms * bias * hidden : 0;
     times.dense = static_cast<double>(s.weights() - routed) + norms;
+    times.saved = saved_bytes(example_[kind], false);
+    times.saved_again = saved_bytes(example_[kind], true);
   }
   if (model_.layer_list()) {
     embedding_ = head_ = mtp_ = PartTimes();
@@ -89,7 +92,22 @@ void Estimator::Timer::time_parts() {
   if (plan_->mtp_layers > 0) mtp_ = time_part(ChunkPart::kMtp, -1);
 }
 
-double Estimator::Timer::pass_seconds(const Pass& spent, double sharding,
+// With its input, as all layers but those behind a message keep it.
+double Estimator::Timer::saved_bytes(int64_t layer, bool recompute) const {
+  ChunkShape one = shape_;
+  one.first_layer = layer;
+  one.num_layers = 1;
+  one.embedding = true;
+  one.recompute = recompute;
+  one.recompute_layers = 0;
+  double bytes = 0;
+  for (const SavedTensor& tensor : saved_tensors(model_, one)) {
+    bytes += static_cast<double>(tensor.bytes);
+  }
+  return bytes;
+}
+
+double Estimator::Timer::pass_seconds(const Pass& spent, double sharding, double copies,
                                       EstimateParts* parts) const {
   const Overlap& overlap = plan_->overlap;
   double busy = spent.compute;
@@ -104,6 +122,7 @@ double Estimator::Timer::pass_seconds(const Pass& spent, double sharding,
   join(spent.cp, plan_->split.cp_kind == CpKind::kRing, &parts->context);
   join(spent.ep, overlap.experts, &parts->experts);
   join(sharding, overlap.parameters, &parts->sharding);
+  join(copies, true, &parts->host);  // on a stream of their own, one layer ahead
   const double host = kernels_.host_share *
                       (spent.steps * at(Factor::kHostStep) + spent.moe * at(Factor::kHostMoe));
   const double seconds = smooth_max(busy, host);
@@ -120,6 +139,7 @@ Estimator::Timer::ChunkTimes Estimator::Timer::time_chunk(int64_t index) const {
       plan_->recompute_layers == 0 ? end : std::min(end, first + plan_->recompute_layers);
   Pass forward, backward, weight;
   ChunkTimes out;
+  double saved = 0;  // bytes
   const auto include = [&](const PartTimes& part, double count, double recomputed) {
     forward.add(part.forward, count);
     backward.add(part.backward, count);
@@ -127,6 +147,8 @@ Estimator::Timer::ChunkTimes Estimator::Timer::time_chunk(int64_t index) const {
     weight.add(part.weight, count);
     out.dense += count * part.dense;
     out.experts += count * part.experts;
+    const double whole = plan_->recompute == Recompute::kFull ? recomputed : 0;
+    saved += (count - whole) * part.saved + whole * part.saved_again;
   };
   for (size_t kind = 0; kind < kind_times_.size(); ++kind) {
     const std::vector<int64_t>& before = before_[kind];
@@ -152,13 +174,14 @@ Estimator::Timer::ChunkTimes Estimator::Timer::time_chunk(int64_t index) const {
     gather = sharded_bytes_s(CollectiveKind::kAllGather, out.dense, out.experts, weight, 0);
     scatter = sharded_bytes_s(CollectiveKind::kReduceScatter, out.dense, out.experts, gradient, 0);
   }
-  out.forward = pass_seconds(forward, gather, &out.spent);
-  out.backward = pass_seconds(backward, gather + scatter, &out.spent);
+  const double copies = host_copy_s(plan_->activation_offload * saved);
+  out.forward = pass_seconds(forward, gather, copies, &out.spent);
+  out.backward = pass_seconds(backward, gather + scatter, copies, &out.spent);
   if (splits_backward(plan_->schedule)) {
     EstimateParts known;
     backward.add(weight, -1);
-    out.backward_input = pass_seconds(backward, gather + scatter, &known);
-    out.backward_weight = pass_seconds(weight, 0, &known);
+    out.backward_input = pass_seconds(backward, gather + scatter, copies, &known);
+    out.backward_weight = pass_seconds(weight, 0, 0, &known);
   }
   return out;
 }

@@ -24,6 +24,7 @@ Estimator::Timer::Timer(const ModelSpec& model, const ClusterSpec& cluster, cons
       kernels_(kernels),
       factors_(factors),
       pricer_(cluster, rank, cluster.devices_per_node_of(rank)),
+      host_bytes_per_s_(kHostLinkReached * cluster.device_of(rank).host_link.bytes_per_s),
       outgrown_flash_(kernels.flash_2 &&
                       cluster.device_of(rank).peak_flops_per_s.count(DataType::kFp8) > 0) {
   const size_t kinds = model.kinds.size(), layers = model.layer_kind.size();

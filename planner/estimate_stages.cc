@@ -8,10 +8,6 @@
 namespace shardwright {
 namespace {
 
-// Copies between device and host: PCIe 4 x16 has 32 GB/s per direction. That 25 of them are reached
-// is assumed; no published run with offload says.
-constexpr double kHostLinkBytesPerS = 25e9;
-
 void add(EstimateParts* sum, const EstimateParts& part) {
   sum->compute += part.compute;
   sum->tensor += part.tensor;
@@ -124,7 +120,7 @@ double Estimator::Timer::update_s(const StageTimes& stage) const {
       static_cast<double>(size_of(shape.gradient_type) + size_of(shape.weight_type));
   return pricer_.pass_s(square_sum_work(shape)) +
          (1 - plan_->optimizer_offload) * pricer_.pass_s(update_work(shape)) +
-         pricer_.pass_s(zero_work(shape)) + offloaded / kHostLinkBytesPerS;
+         pricer_.pass_s(zero_work(shape)) + host_copy_s(offloaded);
 }
 
 void Estimator::Timer::time_stages() {

@@ -9,6 +9,11 @@
 
 namespace shardwright {
 
+// Copies between device and host: that 25 of the 32 GB/s per direction of PCIe 4 x16 are reached,
+// and as much of other links, is assumed. The published runs with offload, five on GB300, only say
+// that its link hides the copies.
+constexpr double kHostLinkReached = 25.0 / 32;
+
 class Estimator::Timer {
  public:
   // --- Times -------------------------------------------------------------------------------------
@@ -31,6 +36,8 @@ class Estimator::Timer {
     Pass forward, again, backward;
     Pass weight;                    // of the backward, the products that make gradients of weights
     double dense = 0, experts = 0;  // parameters on this rank
+    // Bytes of a layer's tensors that wait for its backward, and those that do if it is recomputed.
+    double saved = 0, saved_again = 0;
   };
 
   // One microbatch through one chunk.
@@ -60,6 +67,7 @@ class Estimator::Timer {
 
  private:
   double at(Factor factor) const { return factors_.at(factor); }
+  double host_copy_s(double bytes) const { return bytes / host_bytes_per_s_; }
 
   // --- Prices (estimate_prices.cc) ---------------------------------------------------------------
   double gemm(const GemmWork& work) const;
@@ -84,7 +92,11 @@ class Estimator::Timer {
   bool same_layers(const Plan& plan) const;
   static bool same_expert_group(const Plan& a, const Plan& b);
   ChunkTimes time_chunk(int64_t index) const;
-  double pass_seconds(const Pass& spent, double sharding, EstimateParts* parts) const;
+  // `sharding`: gathers and scatters of sharded weights; `copies`: of saved activations, from or to
+  // the host.
+  double pass_seconds(const Pass& spent, double sharding, double copies,
+                      EstimateParts* parts) const;
+  double saved_bytes(int64_t layer, bool recompute) const;
   double beside(double compute, double communication) const {
     return std::max(compute, communication) + at(Factor::kDrag) * std::min(compute, communication);
   }
@@ -126,6 +138,7 @@ class Estimator::Timer {
   Kernels kernels_;
   Factors factors_;
   Pricer pricer_;
+  double host_bytes_per_s_;                   // reached between device and host, one direction
   bool outgrown_flash_;                       // kernels of an older generation than the device
   std::vector<std::vector<int64_t>> before_;  // per kind: layers of it before each layer
   std::vector<int> example_;                  // per kind: one of its layers, or -1

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <numeric>
 
 #include "costmodel/check.h"
@@ -84,6 +85,9 @@ std::string Plan::label() const {
   add("zero", zero, 0);
   add("group", shard_group, 0);
   if (optimizer_offload > 0) text += " offload";
+  if (activation_offload > 0) {
+    text += " away" + std::to_string(std::lround(100 * activation_offload)) + "%";
+  }
   if (rank_order != RankOrder::kTpCpDpPp) text += std::string(" ") + name_of(rank_order);
   return text;
 }

@@ -20,6 +20,7 @@ std::string recompute_text(const Plan& plan) {
     return text;
   }
   std::string text = name_of(plan.recompute);
+  if (plan.activation_offload > 0) return "host " + percent_text(plan.activation_offload);
   if (plan.recompute_layers > 0) text += " " + std::to_string(plan.recompute_layers);
   return text;
 }

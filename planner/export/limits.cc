@@ -247,6 +247,10 @@ std::string deepspeed_offload(const Case& c) {
   return when(p.optimizer_offload != 1 && p.zero != 3,
               "a share of the optimizer is offloaded (ratio) with ZeRO-3 only");
 }
+std::string deepspeed_activation_offload(const Case& c) {
+  return when(c.plan.activation_offload != 0,
+              "cpu_checkpointing takes inputs of recomputed layers to the host, nothing else does");
+}
 std::string deepspeed_states(const Case& c) {
   const Plan& p = c.plan;
   if (p.moment_type != DataType::kFp32 || !p.master_weights) return "moments and masters are fp32";
@@ -325,7 +329,7 @@ constexpr Limit kDeepSpeed[] = {{"zero", deepspeed_zero},
                                 {"precision", deepspeed_precision},
                                 {"shard_group", deepspeed_shards},
                                 {"optimizer_offload", deepspeed_offload},
-                                {"activation_offload", no_activation_offload},
+                                {"activation_offload", deepspeed_activation_offload},
                                 {"gradient_type", deepspeed_states},
                                 {"recompute", full_or_no_recompute},
                                 {"mtp_layers", no_mtp, true}};

@@ -30,8 +30,7 @@ constexpr std::array<const char*, 4> kSwitches = {"sequence_parallel", "overlap_
 constexpr const char* kNames =
     "dp, tp, pp, cp, ep, etp, virtual_stages, micro_batch, zero, shard_group, recompute_layers, "
     "schedule, recompute, cp_kind, rank_order, sequence_parallel, overlap_gradients, "
-    "overlap_parameters or "
-    "optimizer_offload";
+    "overlap_parameters, optimizer_offload or activation_offload";
 
 const char* word(ConstraintKind kind) {
   switch (kind) {
@@ -84,6 +83,9 @@ std::string expected(const std::string& name, const std::string& value) {
     CpKind kind{};
     return parse_cp_kind(value, &kind) ? "" : "ring or all_to_all";
   }
+  if (name == "activation_offload") {
+    return value == "0" || value == "0.5" || value == "1" ? "" : "0, 0.5 or 1";
+  }
   if (name == "rank_order") {
     RankOrder order{};
     return parse_rank_order(value, &order) ? "" : "tp-cp-dp-pp or tp-cp-pp-dp";
@@ -103,7 +105,8 @@ std::vector<std::string> split_values(const std::string& text) {
 
 bool known_name(const std::string& name) {
   return holds(kNumbers, name) || holds(kSwitches, name) || name == "schedule" ||
-         name == "recompute" || name == "cp_kind" || name == "rank_order";
+         name == "recompute" || name == "cp_kind" || name == "rank_order" ||
+         name == "activation_offload";
 }
 
 }  // namespace

@@ -233,7 +233,7 @@ class Search {
     const std::vector<ShardingChoice> shardings = known_.shardings(plan);
     PlanSpace::set(shardings.front(), &plan);
     const std::vector<int64_t> layers = known_.layers(choice, plan);
-    keeps_all_ = space_.recomputations().front().kind == Recompute::kNone;
+    keeps_all_ = space_.recomputations().front().nothing();
     leaves_.clear();
     for (const ShardingChoice& sharding : shardings) {
       PlanSpace::set(choice, 0, &plan);
@@ -242,8 +242,8 @@ class Search {
     }
   }
 
-  // What is not recomputed takes no time: of plans that differ in this alone, only the first that
-  // fits is looked at.
+  // What is not recomputed or taken to the host takes no time: of plans that differ in this alone,
+  // only the first that fits is looked at.
   void consider(const Item& item, Plan& plan, const std::vector<int64_t>& layers) {
     const auto count = static_cast<int64_t>(layers.size());
     if (fits_without_recompute(plan)) {
@@ -257,7 +257,8 @@ class Search {
     add_leaf(item, plan);
   }
   bool fits_without_recompute(const Plan& plan) {
-    if (plan.recompute == Recompute::kNone || !keeps_all_) return false;
+    const bool nothing = plan.recompute == Recompute::kNone && plan.activation_offload == 0;
+    if (nothing || !keeps_all_) return false;
     Plan whole = plan;
     PlanSpace::set(RecomputeChoice(), 0, &whole);
     return software_.fullest_share(whole, limit_) <= 1;
@@ -423,7 +424,7 @@ class Search {
   std::unordered_map<uint64_t, WholeSeconds> wholes_;
   std::map<std::pair<int64_t, bool>, std::vector<int64_t>> shares_;  // of the layers at hand
   std::vector<Leaf> leaves_;  // of the pipeline and recomputation at hand
-  bool keeps_all_ = true;     // no recomputation is a choice
+  bool keeps_all_ = true;     // neither recomputing nor offloading is a choice
   double memory_share_ = 0;   // of the plan that first_that_fits found
   std::optional<Plan> nearest_;
   double nearest_share_ = std::numeric_limits<double>::infinity();

@@ -47,7 +47,9 @@ std::vector<uint32_t> module_sets(const ModelSpec& model, bool moe) {
 }  // namespace
 
 int64_t spread_of(const Plan& plan) {
-  return plan.rank_order == RankOrder::kTpCpPpDp ? plan.pp : 0;
+  const bool beyond_replica =
+      plan.split.ep * plan.split.expert_tp(plan.tp) > plan.tp * plan.split.cp;
+  return plan.rank_order == RankOrder::kTpCpPpDp && beyond_replica ? plan.pp : 0;
 }
 
 bool takes_virtual_stages(ScheduleKind schedule, int64_t v) {
@@ -70,7 +72,11 @@ PlanSpace::PlanSpace(const ModelSpec& model, const ClusterSpec& cluster, int64_t
 std::vector<RecomputeChoice> PlanSpace::make_recomputations() const {
   std::vector<RecomputeChoice> out;
   const auto allowed = [&](const char* kind) { return constraints_.allows("recompute", kind); };
-  if (allowed("none")) out.push_back({Recompute::kNone, 0});
+  for (const OffloadShare& offload : kOffloadShares) {
+    if (!allowed("none") || !constraints_.allows("activation_offload", offload.name)) continue;
+    out.push_back({Recompute::kNone, 0, offload.share});
+  }
+  if (!constraints_.allows("activation_offload", kOffloadShares[0].name)) return out;
   for (uint32_t set : module_sets(model_, experts_ > 0)) {
     if (allowed("selective") || (constraints_.pinned("recompute") == joined(set))) {
       if (allowed(joined(set).c_str()) || allowed("selective")) {
@@ -293,6 +299,7 @@ void PlanSpace::set(const RecomputeChoice& choice, int64_t layers, Plan* plan) {
   plan->recompute = choice.kind;
   plan->recompute_modules = choice.modules;
   plan->recompute_layers = layers;
+  plan->activation_offload = choice.activation_offload;
 }
 
 void PlanSpace::set(const ShardingChoice& choice, Plan* plan) {

@@ -6,7 +6,8 @@
 //   layer     microbatch, sequence parallel, kind of cp
 //   pipeline  schedule and virtual stages; of the synthesised schedule, which is considered only
 //             when a pin names it, what a stage may hold
-//   leaf      recomputation (with the number of layers, when full), ZeRO stage and shard group,
+//   leaf      recomputation (with the number of layers, when full) or, of plans that recompute
+//             nothing, half or all saved activations on the host; ZeRO stage and shard group,
 //             overlap of gradients and of gathered weights, optimizer on the host or not
 //
 // Layers per chunk are not enumerated: they follow from the times of the parts (chunk_layers.h).
@@ -39,7 +40,15 @@ struct PipelineChoice {
 struct RecomputeChoice {
   Recompute kind = Recompute::kNone;
   uint32_t modules = 0;
+  double activation_offload = 0;
+  bool nothing() const { return kind == Recompute::kNone && activation_offload == 0; }
 };
+// Shares of saved activations that may go to the host, as a user names them.
+struct OffloadShare {
+  const char* name;
+  double share;
+};
+constexpr OffloadShare kOffloadShares[] = {{"0", 0}, {"0.5", 0.5}, {"1", 1}};
 struct ShardingChoice {
   int64_t zero = 0, shard_group = 0;
   bool overlap_gradients = true, overlap_parameters = true;
@@ -90,8 +99,8 @@ class PlanSpace {
   mutable std::map<std::pair<int64_t, int64_t>, int64_t> leaves_;     // by pp and replicas
 };
 
-// What a layer's time depends on beside its own choices: with dp outside pp the ranks that share
-// experts out lie as far apart as there are stages between them. 0: on nothing.
+// What a layer's time depends on beside its own choices: with dp outside pp the ranks of several
+// replicas that share experts out have their stages between them, pp of them. 0: on nothing.
 int64_t spread_of(const Plan& plan);
 
 // Whether a schedule is defined for so many chunks a stage.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "planner/search/plan_space.h"
 #include "planner/space.h"
 
 namespace shardwright {
@@ -174,8 +175,12 @@ Constraints pin_choices(const Plan& plan, const std::vector<std::string>& free) 
       {"overlap_parameters", text(plan.overlap.parameters)},
       {"optimizer_offload", text(plan.optimizer_offload > 0)}};
   Constraints out;
-  for (const auto& [name, value] : choices) {
+  const auto pin = [&](const std::string& name, const std::string& value) {
     if (std::find(free.begin(), free.end(), name) == free.end()) out.narrow(name, value);
+  };
+  for (const auto& [name, value] : choices) pin(name, value);
+  for (const OffloadShare& offload : kOffloadShares) {
+    if (plan.activation_offload == offload.share) pin("activation_offload", offload.name);
   }
   return out;
 }

@@ -83,6 +83,40 @@ TEST(Estimate, SplitBackwardOfAnEmptyChunkTakesNoTime) {
   EXPECT_EQ(empty.backward_input, 0);
 }
 
+// Saved activations that travel beside compute, 25 GB/s each way: nothing while they are faster
+// than the passes, else their own time.
+TEST(Estimate, OffloadedActivationsTravelBesideThePasses) {
+  const ModelSpec model = shipped_model("tiny-llama");
+  ClusterSpec cluster = test_cluster(1, 1, true);
+  Plan plan = test_plan(model, 1, 1, 1, 1);
+  Estimator usual(model, cluster, Kernels(), neutral_factors());
+  const ChunkPrices without = usual.prices(plan).chunks[0];
+  double bytes = 0;  // of four layers, with the input of each
+  for (int64_t layer = 0; layer < model.layers(); ++layer) {
+    ChunkShape one = chunk_shape(plan, 0);
+    one.first_layer = layer;
+    one.num_layers = 1;
+    one.head = false;
+    bytes += static_cast<double>(activation_bytes(model, one, false).saved);
+  }
+  plan.activation_offload = 0.5;
+  const ChunkPrices with = usual.prices(plan).chunks[0];
+  EXPECT_DOUBLE_EQ(with.forward, std::max(without.forward, bytes / 2 / 25e9));
+  EXPECT_DOUBLE_EQ(with.backward, std::max(without.backward, bytes / 2 / 25e9));
+  // On a device that is far faster than its link to the host.
+  bytes *= plan.micro_batch = plan.global_batch = 1 << 16;
+  cluster.devices["test"].memory_bytes_per_s = 1e30;
+  cluster.devices["test"].peak_flops_per_s[DataType::kFp32] = 1e30;
+  Estimator fast(model, cluster, Kernels(), neutral_factors());
+  plan.activation_offload = 1;
+  EXPECT_DOUBLE_EQ(fast.prices(plan).chunks[0].forward, bytes / 25e9);
+  EXPECT_DOUBLE_EQ(fast.prices(plan).chunks[0].backward, bytes / 25e9);
+  // What is recomputed leaves less to move: the inputs of the layers, [T, h] each.
+  plan.recompute = Recompute::kFull;
+  const double inputs = 4.0 * 16 * 128 * 4 * (1 << 16);
+  EXPECT_DOUBLE_EQ(fast.prices(plan).chunks[0].forward, inputs / 25e9);
+}
+
 Plan long_sequences() {
   Plan plan;
   plan.dp = 8;

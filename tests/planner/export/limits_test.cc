@@ -38,6 +38,8 @@ const std::vector<Refused>& refused() {
          p->split.ep = 2;
          p->rank_order = RankOrder::kTpCpPpDp;
        }},
+      {F::kDeepSpeed, "llama-3.1-8b", "activation_offload",
+       [](Plan* p) { p->activation_offload = 0.5; }},
       {F::kTorchtitan, "llama-3.1-8b", "rank_order",
        [](Plan* p) { p->rank_order = RankOrder::kTpCpPpDp; }},
       {F::kDeepSpeed, "llama-3.1-8b", "rank_order",

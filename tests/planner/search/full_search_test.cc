@@ -51,6 +51,8 @@ Case random_case(std::mt19937* random) {
   limits.add(ConstraintKind::kPin,
              pick(2) == 0 ? "recompute=none|full" : "recompute=none|selective");
   limits.add(ConstraintKind::kMax, "recompute_layers=2");
+  const char* const shares[] = {"0", "0|0.5", "0.5", "0|0.5|1"};
+  limits.add(ConstraintKind::kPin, std::string("activation_offload=") + shares[pick(4)]);
   limits.add(ConstraintKind::kMax, "cp=2");
   if (pick(2) == 0) limits.add(ConstraintKind::kBan, "shard_group=2");
   if (pick(4) == 0) limits.add(ConstraintKind::kPin, "schedule=synthesised|1f1b|zb-v");

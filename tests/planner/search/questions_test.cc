@@ -41,8 +41,9 @@ std::unique_ptr<Setting> random_setting(std::mt19937* random, const std::string&
   request.headroom = 0;
   request.memory_limit = kMemory;
   Constraints& limits = request.constraints;
-  for (const char* ban : {"optimizer_offload=true", "overlap_parameters=false",
-                          "overlap_gradients=false", "zero=2", "schedule=zb-h2|zb-v|v-half"}) {
+  for (const char* ban :
+       {"optimizer_offload=true", "overlap_parameters=false", "overlap_gradients=false", "zero=2",
+        "schedule=zb-h2|zb-v|v-half", "activation_offload=0.5|1"}) {
     EXPECT_FALSE(limits.add(ConstraintKind::kBan, ban));
   }
   EXPECT_FALSE(limits.add(ConstraintKind::kMax, "virtual_stages=1"));

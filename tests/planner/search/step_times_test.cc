@@ -61,6 +61,7 @@ class RandomPlans {
     if (plan.recompute == Recompute::kFull) plan.recompute_layers = pick(0, 2);
     plan.overlap = {coin(), coin(), coin(), coin(), coin()};
     plan.optimizer_offload = coin() ? 0 : 0.5;
+    if (pick(0, 3) == 0) plan.activation_offload = coin() ? 0.5 : 1;
     plan.rank_order = static_cast<RankOrder>(pick(0, kRankOrders - 1));
     return plan;
   }

@@ -1,6 +1,8 @@
 #include "planner/compile.h"
 
 #include <algorithm>
+#include <map>
+#include <numeric>
 
 #include "planner/chunk_info.h"
 #include "planner/rank_emitter.h"
@@ -19,7 +21,8 @@ class Groups {
         holders_(has_experts ? static_cast<int>(plan.split.ep * plan.split.expert_tp(plan.tp))
                              : tp_),
         shown_tp_(options.representative ? 1 : tp_),
-        shown_replicas_(options.representative ? 1 : replicas_) {
+        shown_replicas_(
+            options.representative && options.replicas == std::vector<int64_t>{0} ? 1 : replicas_) {
     program_.groups.push_back({Axis::kWorld, 0, 1, program->world});
     const int stages = static_cast<int>(plan.pp);
     for (int stage = 0; stage < stages; ++stage) add_replicas(stage);
@@ -27,7 +30,7 @@ class Groups {
     if (!program->tied || last == 0) return;
     tied_ = next();
     for (int i = 0; i < shown_tp_ * shown_replicas_; ++i) {
-      const auto first = static_cast<int>(numbering_.rank(0, i));
+      const auto first = static_cast<int>(numbering_.rank(0, i / shown_tp_ * tp_ + i % shown_tp_));
       const auto apart = static_cast<int>(numbering_.together) * last;
       program_.groups.push_back({Axis::kTied, first, apart, 2});
     }
@@ -111,12 +114,33 @@ class Groups {
   int tied_ = -1;
 };
 
+// All, or the first rank of every stage of the replicas that are asked for, ascending.
+std::vector<int64_t> ranks_of(const Plan& plan, const CompileOptions& options) {
+  std::vector<int64_t> out;
+  if (!options.representative) {
+    out.resize(static_cast<size_t>(plan.ranks()));
+    std::iota(out.begin(), out.end(), int64_t{0});
+    return out;
+  }
+  for (int64_t replica : options.replicas) {
+    for (int64_t stage = 0; stage < plan.pp; ++stage) {
+      out.push_back(rank_at(plan, {0, replica, stage}));
+    }
+  }
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
 }  // namespace
 
 Program compile(const ModelSpec& model, const Plan& plan, const CompileOptions& options) {
   Program program;
   program.world = static_cast<int>(plan.ranks());
   program.microbatches = static_cast<int>(plan.microbatches());
+  for (size_t i = 0; i < plan.replica_batches.size(); ++i) {
+    program.replica_microbatches.push_back(
+        static_cast<int>(plan.microbatches_of(static_cast<int64_t>(i))));
+  }
   program.replicas = static_cast<int>(plan.dp);
   program.cp = static_cast<int>(plan.split.cp);
   program.rank_order = plan.rank_order;
@@ -126,14 +150,15 @@ Program compile(const ModelSpec& model, const Plan& plan, const CompileOptions& 
   const bool has_experts = std::any_of(model.kinds.begin(), model.kinds.end(),
                                        [](const LayerSpec& kind) { return kind.moe.experts > 0; });
   const Groups groups(plan, has_experts, options, &program);
-  const std::vector<std::vector<Slot>> orders = schedule_orders(schedule_shape(plan));
-  // The first rank of every stage stands for the stage.
-  const int64_t shown = options.representative ? plan.pp : plan.ranks();
-  const int64_t apart = options.representative ? numbering_of(plan).together : 1;
-  for (int64_t rank = 0; rank < shown * apart; rank += apart) {
+  std::map<int, std::vector<std::vector<Slot>>> orders;  // by microbatches
+  for (const int64_t rank : ranks_of(plan, options)) {
     const Coordinates at = coordinates_of(plan, rank);
+    ScheduleShape shape = schedule_shape(plan);
+    shape.microbatches = program.microbatches_of(static_cast<int>(at.dp));
+    const auto [order, fresh] = orders.try_emplace(shape.microbatches);
+    if (fresh) order->second = schedule_orders(shape);
     RankEmitter emitter(plan, options, program, at, groups.of(at, plan.split.cp));
-    program.ranks.push_back(emitter.run(orders[at.stage]));
+    program.ranks.push_back(emitter.run(order->second[at.stage]));
   }
   return program;
 }

@@ -14,6 +14,8 @@ struct CompileOptions {
   // One rank per stage (tp 0, dp 0) instead of all: by symmetry the same times, at a cost that does
   // not grow with dp and tp. Enough for simulate, not for verify and execute.
   bool representative = false;
+  // Of these replicas: those that stand for others where replicas are unlike.
+  std::vector<int64_t> replicas = {0};
 };
 
 // REQUIRES: the plan is legal for the model (legality.h).

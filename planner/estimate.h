@@ -55,10 +55,18 @@ struct ChunkPrices {
 struct StagePrices {
   double reduction = 0, gather = 0, update = 0;
 };
+// Replicas of one kind among unlike ones (Plan::replica_batches): one that stands for them, with
+// the most microbatches of them.
+struct ReplicaPrices {
+  int64_t replica = 0, microbatches = 0;
+  std::vector<ChunkPrices> chunks;
+};
 // The prices of every instruction of a plan. `pace` stretches all of them: waiting that grows with
 // the work; `fixed` comes on top once a step.
 struct PlanPrices {
   std::vector<ChunkPrices> chunks;  // in model order
+  // Of unlike replicas one entry a kind; `chunks` are then the slowest of all.
+  std::vector<ReplicaPrices> replicas;
   std::vector<StagePrices> stages;
   std::vector<double> messages;  // from a chunk to the next, where they are on different stages
   double tied = 0, clip = 0;

@@ -11,13 +11,14 @@ namespace {
 // The same plan with a single microbatch: every kind of instruction once.
 Plan with_one_microbatch(Plan plan) {
   plan.global_batch = plan.dp * plan.micro_batch;
+  plan.replica_batches.clear();
   return plan;
 }
 
 }  // namespace
 
 bool is_symmetric(const ClusterSpec& cluster, const Plan& plan) {
-  if (cluster.groups.size() != 1) return false;
+  if (cluster.groups.size() != 1 || !plan.replica_batches.empty()) return false;
   const auto aligned = [](int64_t block, int64_t size) {
     return size % block == 0 || block % size == 0;
   };
@@ -74,7 +75,7 @@ const PlanCosts::RankCosts& PlanCosts::costs_at(int64_t tp, int64_t dp, int64_t 
 // before the stages before it have passed one microbatch forward, works without a pause at best,
 // and after its last backward the stages before it still have theirs.
 Nanoseconds PlanCosts::chain_ns(int64_t tp, int64_t dp) const {
-  const int64_t m = plan_.microbatches();
+  const int64_t m = plan_.microbatches_of(dp);
   Nanoseconds longest = 0, around = 0;
   for (int64_t stage = 0; stage < plan_.pp; ++stage) {
     const RankCosts& c = costs_at(tp, dp, stage);
@@ -124,17 +125,18 @@ std::vector<StageMemory> PlanCosts::memory_of(const Program& program,
 }
 
 TimeParts PlanCosts::time_parts() const {
-  const int64_t m = plan_.microbatches();
   TimeParts parts;
   Nanoseconds longest = -1;
   for (size_t at = 0; at < costs_.size(); ++at) {
     const RankCosts& c = costs_[at];
+    const int64_t m = plan_.microbatches_of(unit_.ranks[at].dp);
     const Nanoseconds compute =
         c.at(OpCode::kLoad) + c.at(OpCode::kForward) + c.at(OpCode::kBackward);
     const Nanoseconds messages = c.at(OpCode::kSendActivation) + c.at(OpCode::kReceiveActivation) +
                                  c.at(OpCode::kSendGradient) + c.at(OpCode::kReceiveGradient);
-    if (compute + (options_.overlap ? 0 : messages) <= longest) continue;
-    longest = compute + (options_.overlap ? 0 : messages);
+    const Nanoseconds busy = m * (compute + (options_.overlap ? 0 : messages));
+    if (busy <= longest) continue;
+    longest = busy;
     parts.stage = unit_.ranks[at].stage;
     parts.compute_s = to_seconds(m * (compute - c.tp));
     parts.tp_s = to_seconds(m * c.tp);

@@ -151,7 +151,30 @@ std::string positions(const Case& c) {
   return "seq " + text(c.plan.seq) + " is longer than the " + text(c.model.max_positions) +
          " learned positions";
 }
+// Replicas of unlike batches meet once a step: what they do together in every microbatch would wait
+// for ever for the one that has fewer.
+std::string replica_batches(const Case& c) {
+  const Plan& p = c.plan;
+  if (p.replica_batches.empty()) return "";
+  if (static_cast<int64_t>(p.replica_batches.size()) != p.dp) {
+    return text(static_cast<int64_t>(p.replica_batches.size())) + " entries for dp " + text(p.dp);
+  }
+  int64_t left = p.global_batch;
+  for (int64_t batch : p.replica_batches) {
+    if (batch < 1 || batch > p.global_batch || batch % p.micro_batch != 0) {
+      return "a replica's " + text(batch) + " sequences are no multiple of micro_batch " +
+             text(p.micro_batch);
+    }
+    left -= batch;
+  }
+  if (left != 0) {
+    return "they sum to " + text(p.global_batch - left) + ", not to global_batch " +
+           text(p.global_batch);
+  }
+  return unlike_batches_problem(p);
+}
 std::string batch(const Case& c) {
+  if (!c.plan.replica_batches.empty()) return "";
   if (c.plan.global_batch % (c.plan.dp * c.plan.micro_batch) == 0) return "";
   return "global_batch " + text(c.plan.global_batch) + " is not divisible by dp " +
          text(c.plan.dp) + " * micro_batch " + text(c.plan.micro_batch);
@@ -186,7 +209,16 @@ std::string stage_layers(const Case& c) {
          " layers";
 }
 
-std::string schedule(const Case& c) { return schedule_problem(schedule_shape(c.plan)); }
+std::string schedule(const Case& c) {
+  ScheduleShape shape = schedule_shape(c.plan);
+  if (c.plan.replica_batches.empty()) return schedule_problem(shape);
+  for (int64_t batch : c.plan.replica_batches) {
+    shape.microbatches = static_cast<int>(batch / c.plan.micro_batch);
+    const std::string problem = schedule_problem(shape);
+    if (!problem.empty()) return problem;
+  }
+  return "";
+}
 
 std::string microbatches(const Case& c) {
   const int64_t slots = c.plan.pp * (c.plan.global_batch / (c.plan.dp * c.plan.micro_batch));
@@ -225,7 +257,7 @@ struct Rule {
   bool first = false;  // the rules after it need this one
   bool needs_stages = false;
 };
-constexpr std::array<Rule, 19> kRules = {{{"degrees", degrees, true},
+constexpr std::array<Rule, 20> kRules = {{{"degrees", degrees, true},
                                           {"sizes", sizes, true},
                                           {"ranks", ranks},
                                           {"heads", heads},
@@ -238,6 +270,7 @@ constexpr std::array<Rule, 19> kRules = {{{"degrees", degrees, true},
                                           {"rank_order", rank_order},
                                           {"vocab", vocab},
                                           {"positions", positions},
+                                          {"replica_batches", replica_batches},
                                           {"batch", batch},
                                           {"layers", layers},
                                           {"schedule", schedule},
@@ -273,6 +306,15 @@ std::vector<Rejection> check_degrees(const ModelSpec& model, int64_t num_devices
 
 std::vector<Rejection> check_plan(const ModelSpec& model, int64_t num_devices, const Plan& plan) {
   return check({model, num_devices, plan}, true);
+}
+
+std::string unlike_batches_problem(const Plan& plan) {
+  if (plan.zero == 3) return "zero 3 gathers weights in every microbatch";
+  const int64_t holders = plan.split.ep * plan.split.expert_tp(plan.tp);
+  if ((plan.tp * plan.split.cp) % holders != 0) {
+    return "experts of several replicas exchange tokens in every microbatch";
+  }
+  return "";
 }
 
 }  // namespace shardwright

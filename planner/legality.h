@@ -30,4 +30,7 @@ std::vector<Rejection> check_plan(const ModelSpec& model, int64_t num_devices, c
 // The longest pipeline that is planned: stages times microbatches of a step.
 constexpr int64_t kMaxPipelineSlots = int64_t{1} << 18;
 
+// Why the plan's replicas cannot have unlike batches, whatever these are; "" when they can.
+std::string unlike_batches_problem(const Plan& plan);
+
 }  // namespace shardwright

@@ -65,6 +65,11 @@ bool parse_recompute(const std::string& name, Recompute* out) {
   return false;
 }
 
+int64_t Plan::microbatches() const {
+  if (replica_batches.empty()) return global_batch / (dp * micro_batch);
+  return *std::max_element(replica_batches.begin(), replica_batches.end()) / micro_batch;
+}
+
 std::string Plan::label() const {
   std::string text = "dp" + std::to_string(dp) + " tp" + std::to_string(tp) + " pp" +
                      std::to_string(pp) + " mb" + std::to_string(micro_batch) + " " +
@@ -89,6 +94,14 @@ std::string Plan::label() const {
     text += " away" + std::to_string(std::lround(100 * activation_offload)) + "%";
   }
   if (rank_order != RankOrder::kTpCpDpPp) text += std::string(" ") + name_of(rank_order);
+  // Runs of equal batches: " batches 1x16+3x16".
+  for (size_t i = 0; i < replica_batches.size();) {
+    size_t end = i;
+    while (end < replica_batches.size() && replica_batches[end] == replica_batches[i]) ++end;
+    text += (i == 0 ? " batches " : "+") + std::to_string(replica_batches[i]) + "x" +
+            std::to_string(end - i);
+    i = end;
+  }
   return text;
 }
 

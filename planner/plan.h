@@ -74,6 +74,8 @@ struct Plan {
   Split split;                 // cp, ep, etp, sequence parallel; ranks = dp * cp * tp * pp
   int64_t virtual_stages = 1;  // chunks per stage
   RankOrder rank_order = RankOrder::kTpCpDpPp;
+  // [dp] sequences per step of every replica, sums to global_batch; empty: all alike.
+  std::vector<int64_t> replica_batches;
   // Of the synthesised schedule: what it was made for, by chunk, and the most chunk-microbatches
   // that a stage may hold.
   std::vector<ChunkUnits> schedule_units;
@@ -91,7 +93,11 @@ struct Plan {
   Overlap overlap;
 
   int64_t ranks() const { return dp * split.cp * tp * pp; }
-  int64_t microbatches() const { return global_batch / (dp * micro_batch); }
+  // Of every replica, or of the one that has most.
+  int64_t microbatches() const;
+  int64_t microbatches_of(int64_t replica) const {
+    return replica_batches.empty() ? microbatches() : replica_batches[replica] / micro_batch;
+  }
   int64_t tokens_per_step() const { return global_batch * seq; }
   // "dp2 tp1 pp2 mb4 1f1b none", and what differs from the defaults: " cp2 zero1".
   std::string label() const;

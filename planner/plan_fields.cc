@@ -11,6 +11,7 @@ namespace {
 constexpr int64_t kMaxLayers = int64_t{1} << 20;
 constexpr int64_t kMaxHeld = int64_t{1} << 30;  // chunk-microbatches
 constexpr int64_t kMaxUnit = int64_t{1} << 40;  // ns, eighteen minutes: sums stay representable
+constexpr int64_t kMaxBatch = int64_t{1} << 30;
 
 // Calls each(key, field) for every further choice: one list for writing and for reading.
 template <typename PlanType, typename Each>
@@ -133,6 +134,7 @@ void add_further_choices(const Plan& plan, Json* json) {
   for (const auto& [key, value] : all.items()) {
     if (value != plain[key]) (*json)[key] = value;
   }
+  if (!plan.replica_batches.empty()) (*json)["replica_batches"] = plan.replica_batches;
   if (plan.recompute_modules != 0) {
     (*json)["recompute_modules"] = names_of_modules(plan.recompute_modules);
   }
@@ -146,6 +148,13 @@ void read_further_choices(Fields* fields, Plan* plan) {
   for_each_choice(*plan, [&](const char* key, auto& value) { Reader{fields, key}(value); });
   read_modules(fields, plan);
   read_units(fields, plan);
+  if (fields->has("replica_batches")) {
+    plan->replica_batches = fields->integers("replica_batches", 1, kMaxBatch);
+    if (static_cast<int64_t>(plan->replica_batches.size()) != plan->dp) {
+      fields->fail("replica_batches", std::to_string(plan->replica_batches.size()) + " entries",
+                   "one for each of dp " + std::to_string(plan->dp) + " replicas");
+    }
+  }
   check_degrees(fields, *plan);
 }
 

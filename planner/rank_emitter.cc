@@ -24,6 +24,7 @@ RankEmitter::RankEmitter(const Plan& plan, const CompileOptions& options, const 
     return static_cast<int>(rank_at(plan, there));
   };
   const int chunks = static_cast<int>(program.chunks.size());
+  const int microbatches = program.microbatches_of(out_.dp);
   for (int k = 0; k < plan.virtual_stages; ++k) {
     Own own;
     own.chunk = static_cast<int>(chunk_of_stage(plan, at.stage, k));
@@ -31,9 +32,9 @@ RankEmitter::RankEmitter(const Plan& plan, const CompileOptions& options, const 
     own.hands_on = program.hands_over(own.chunk);
     if (own.chunk > 0 && !own.given) own.before = rank_of(own.chunk - 1);
     if (own.chunk + 1 < chunks && !own.hands_on) own.next = rank_of(own.chunk + 1);
-    own.left = program.microbatches;
-    own.forward_at.assign(program.microbatches, -1);
-    own.backward_at.assign(program.microbatches, -1);
+    own.left = microbatches;
+    own.forward_at.assign(microbatches, -1);
+    own.backward_at.assign(microbatches, -1);
     const bool sharded_update = program.state.zero == 1 || program.state.zero == 2;
     own.gathers_first = sharded_update && groups.shards >= 0 && gathers_beside_;
     own_.push_back(std::move(own));

@@ -65,7 +65,13 @@ Plan read_choices(Fields& fields) {
   read_further_choices(&fields, &plan);
   if (fields.error()) return plan;
   const int64_t block = plan.dp * plan.micro_batch;
-  if (plan.global_batch % block != 0 || plan.global_batch / block != microbatches) {
+  if (!plan.replica_batches.empty()) {
+    if (plan.microbatches() != microbatches) {
+      fields.fail(
+          "microbatches", std::to_string(microbatches),
+          "those of the largest of replica_batches, " + std::to_string(plan.microbatches()));
+    }
+  } else if (plan.global_batch % block != 0 || plan.global_batch / block != microbatches) {
     fields.fail("microbatches", std::to_string(microbatches),
                 "global_batch " + std::to_string(plan.global_batch) + " / (dp " +
                     std::to_string(plan.dp) + " * micro_batch " + std::to_string(plan.micro_batch) +

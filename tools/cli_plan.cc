@@ -83,7 +83,7 @@ void add_plan(CLI::App& app, Action* action) {
       "Choices that pins, bans and bounds may name: dp tp pp cp ep etp virtual_stages micro_batch\n"
       "zero shard_group recompute_layers schedule recompute cp_kind rank_order\n"
       "sequence_parallel overlap_gradients overlap_parameters optimizer_offload "
-      "activation_offload\n"
+      "activation_offload unlike_batches\n"
       "Example:\n"
       "  shardwright plan --model llama-3.1-8b --cluster h100-sxm-80gb:8x4 --precision bf16 \\\n"
       "    --seq 8192 --global-batch 256 --pin tp=4 -o plan.json\n"

@@ -32,6 +32,10 @@ std::string tp_text(const Plan& plan) {
 std::string pp_text(const Plan& plan) {
   return std::to_string(plan.pp) + (plan.rank_order == RankOrder::kTpCpPpDp ? "n" : "");
 }
+// Unlike batches of replicas.
+std::string dp_text(const Plan& plan) {
+  return std::to_string(plan.dp) + (plan.replica_batches.empty() ? "" : "u");
+}
 std::string zero_text(const Plan& plan) {
   std::string text = std::to_string(plan.zero);
   if (plan.shard_group > 0) text += "/" + std::to_string(plan.shard_group);
@@ -47,7 +51,7 @@ void print_plans(const std::vector<RankedPlan>& plans, std::ostream& out) {
     const RankedPlan& r = plans[i];
     const Plan& p = r.plan;
     std::ostringstream row;
-    row << std::setw(2) << i + 1 << std::setw(5) << p.dp << std::setw(4) << tp_text(p)
+    row << std::setw(2) << i + 1 << std::setw(5) << dp_text(p) << std::setw(4) << tp_text(p)
         << std::setw(4) << pp_text(p) << std::setw(4) << p.virtual_stages << std::setw(4)
         << p.split.cp << std::setw(4) << p.split.ep << std::setw(4) << p.micro_batch << std::setw(8)
         << zero_text(p) << "  " << std::left << std::setw(14) << name_of(p.schedule)
@@ -58,10 +62,16 @@ void print_plans(const std::vector<RankedPlan>& plans, std::ostream& out) {
   }
 }
 
+std::string batches_text(const Plan& plan) {
+  if (plan.replica_batches.empty()) return "";
+  return "sequences per replica (u) " + stages_text(plan.replica_batches) + "; ";
+}
+
 void print_best(const RankedPlan& best, std::ostream& out) {
   const TimeParts& p = best.parts;
   const double devices = static_cast<double>(best.plan.ranks());
   out << "\nBest plan: layers per chunk " << stages_text(best.plan.stage_layers) << "; "
+      << batches_text(best.plan)
       << (best.plan.rank_order == RankOrder::kTpCpPpDp ? "ranks numbered tp-cp-pp-dp (n); " : "")
       << rate_text(best.tokens_per_s) << " tokens/s, " << rate_text(best.tokens_per_s / devices)
       << " a device\n"

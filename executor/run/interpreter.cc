@@ -77,8 +77,8 @@ void Interpreter::make_chunks() {
   for (int chunk : chunks_of(rank_)) {
     const ChunkInfo& info = program_.chunks.at(chunk);
     const ChunkShape shape = info.shape();
-    const double tokens =
-        static_cast<double>(shape.tokens()) * program_.microbatches * program_.replicas;
+    const double tokens = static_cast<double>(shape.tokens()) *
+                          static_cast<double>(program_.microbatches_before(program_.replicas));
     ChunkState& state = chunks_[chunk];
     state.weights = std::make_unique<Weights>(ops_, model_, shape, rank_.tp, settings_.optimizer,
                                               settings_.init);

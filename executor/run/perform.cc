@@ -59,9 +59,9 @@ int32_t* Interpreter::draw(const Instruction& next) {
   int32_t*& tokens = samples_host_[{next.chunk, next.microbatch}];
   if (tokens == nullptr) tokens = static_cast<int32_t*>(ops_.host_block(chunk.tokens));
   int32_t* targets = tokens + chunk.shape().tokens();
-  const int64_t per_replica = int64_t{chunk.micro_batch} * program_.microbatches;
-  const int64_t first = (step_ * program_.replicas + rank_.dp) * per_replica +
-                        int64_t{next.microbatch} * chunk.micro_batch;
+  const int64_t before = step_ * program_.microbatches_before(program_.replicas) +
+                         program_.microbatches_before(rank_.dp) + next.microbatch;
+  const int64_t first = before * chunk.micro_batch;
   for (int64_t i = 0; i < chunk.micro_batch; ++i) {
     samples_(first + i, tokens + i * chunk.seq, targets + i * chunk.seq);
   }
@@ -124,8 +124,8 @@ void Interpreter::clip(const Instruction& next, Stamps* stamps) {
 
 StepResult Interpreter::read_result() const {
   const ChunkInfo& chunk = program_.chunks.front();
-  const double tokens =
-      static_cast<double>(chunk.shape().tokens()) * program_.microbatches * program_.replicas;
+  const double tokens = static_cast<double>(chunk.shape().tokens()) *
+                        static_cast<double>(program_.microbatches_before(program_.replicas));
   return {sums_host_[kLoss] / tokens, std::sqrt(sums_host_[kSquares])};
 }
 

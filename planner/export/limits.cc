@@ -62,6 +62,9 @@ std::string full_or_no_recompute(const Case& c) {
   return when(c.plan.recompute_layers != 0, "whole layers are recomputed, all of them or none");
 }
 
+std::string equal_batches(const Case& c) {
+  return when(!c.plan.replica_batches.empty(), "every replica takes an equal share of the batch");
+}
 std::string usual_rank_order(const Case& c) {
   return when(c.plan.rank_order != RankOrder::kTpCpDpPp,
               "it numbers ranks tp, cp, dp, pp and no option changes that");
@@ -295,6 +298,7 @@ constexpr Limit kMegatron[] = {{"model", no_layer_list},
                                {"schedule", megatron_schedule},
                                {"seq", megatron_sequence},
                                {"rank_order", megatron_rank_order},
+                               {"replica_batches", equal_batches},
                                {"sequence_parallel", megatron_experts},
                                {"zero", megatron_zero, true},
                                {"recompute_modules", megatron_recompute},
@@ -307,6 +311,7 @@ constexpr Limit kNemo[] = {{"gradient_type", nemo_gradients, true}};
 constexpr Limit kTorchtitan[] = {{"model", no_layer_list},
                                  {"schedule", titan_schedule},
                                  {"rank_order", usual_rank_order},
+                                 {"replica_batches", equal_batches},
                                  {"tp", titan_kv_heads},
                                  {"zero", titan_zero},
                                  {"ep", titan_experts},
@@ -322,6 +327,7 @@ constexpr Limit kDeepSpeed[] = {{"zero", deepspeed_zero},
                                 {"schedule", deepspeed_schedule},
                                 {"stage_layers", uneven_by_user, true},
                                 {"rank_order", usual_rank_order},
+                                {"replica_batches", equal_batches},
                                 {"tp", deepspeed_tensor},
                                 {"sequence_parallel", deepspeed_sequence_parallel},
                                 {"cp", deepspeed_context, true},
@@ -335,6 +341,7 @@ constexpr Limit kDeepSpeed[] = {{"zero", deepspeed_zero},
                                 {"mtp_layers", no_mtp, true}};
 constexpr Limit kFsdp[] = {{"pp", no_pipeline},
                            {"rank_order", usual_rank_order},
+                           {"replica_batches", equal_batches},
                            {"sequence_parallel", fsdp_sequence_parallel},
                            {"cp_kind", titan_context, true},
                            {"shard_group", fsdp_shards},

@@ -74,6 +74,13 @@ ChunkShape ChunkInfo::shape() const {
   return shape;
 }
 
+int64_t Program::microbatches_before(int replica) const {
+  int64_t sum = 0;
+  if (replica_microbatches.empty()) return int64_t{replica} * microbatches;
+  for (int i = 0; i < replica; ++i) sum += replica_microbatches[i];
+  return sum;
+}
+
 int Program::position_of(int rank) const {
   const auto found =
       std::lower_bound(ranks.begin(), ranks.end(), rank,

@@ -136,10 +136,11 @@ struct StateInfo {
 
 struct Program {
   MessageMode messages = MessageMode::kPosted;
-  int world = 1;         // ranks of the plan
-  int microbatches = 1;  // per replica
-  int replicas = 1;      // dp
-  int cp = 1;            // ranks that share each sequence of a replica
+  int world = 1;                          // ranks of the plan
+  int microbatches = 1;                   // per replica, or of the one that has most
+  std::vector<int> replica_microbatches;  // [replicas] where they differ
+  int replicas = 1;                       // dp
+  int cp = 1;                             // ranks that share each sequence of a replica
   RankOrder rank_order = RankOrder::kTpCpDpPp;
   StateInfo state;
   bool tied = false;              // embedding and head share one table
@@ -148,6 +149,13 @@ struct Program {
   // Ascending by rank. May be a part of the world (one rank per stage stands for its tp and dp
   // neighbours, which do the same at the same time); groups then wait only for members present.
   std::vector<RankProgram> ranks;
+
+  int microbatches_of(int replica) const {
+    const bool known = replica >= 0 && replica < static_cast<int>(replica_microbatches.size());
+    return known ? replica_microbatches[replica] : microbatches;
+  }
+  // Of the replicas before this one; of all for `replicas`.
+  int64_t microbatches_before(int replica) const;
 
   // Position of a global rank in `ranks`, or -1.
   int position_of(int rank) const;

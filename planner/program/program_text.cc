@@ -45,6 +45,10 @@ void print_chunk(std::ostream& out, size_t index, const ChunkInfo& c) {
 void print_state(std::ostream& out, const Program& program) {
   const StateInfo& s = program.state;
   if (program.cp != 1) out << " cp " << program.cp;
+  if (!program.replica_microbatches.empty()) {
+    out << " of";
+    for (int count : program.replica_microbatches) out << ' ' << count;
+  }
   if (program.rank_order != RankOrder::kTpCpDpPp) out << " order " << name_of(program.rank_order);
   if (s == StateInfo()) return;
   out << " zero " << s.zero << " shards " << s.shards << ' ' << s.expert_shards << " gradients "
@@ -138,13 +142,19 @@ void parse_header(Line& line, Program* program) {
     if (program->cp < 1) line.fail("at least 1", "0");
     label = line.done() ? "" : line.word();
   }
+  if (label == "of") {
+    for (int i = 0; i < program->replicas && line.ok(); ++i) {
+      program->replica_microbatches.push_back(static_cast<int>(line.number(kMaxSmall)));
+    }
+    label = line.done() ? "" : line.word();
+  }
   if (label == "order") {
     const std::string order = line.word();
     if (!parse_rank_order(order, &program->rank_order)) line.fail("an order of axes", order);
     label = line.done() ? "" : line.word();
   }
   if (label.empty()) return;
-  if (label != "zero") return line.fail("cp, order, zero or end of line", label);
+  if (label != "zero") return line.fail("cp, of, order, zero or end of line", label);
   parse_state(line, &program->state);
 }
 

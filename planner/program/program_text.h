@@ -9,9 +9,9 @@
 //   2 send_activation c0 m0 peer 1 @activation_out wait 1
 //   9 reduce_gradients c0 group 0 @data wait 8
 //
-// The first line may go on with "cp 2", "order tp-cp-pp-dp" and how states are sharded, a chunk
-// with what differs from the defaults ("stage 0 cp 2 split_backward 1 operands 640"), a group with
-// runs
+// The first line may go on with "cp 2", "of 3 1" (microbatches of every replica), "order
+// tp-cp-pp-dp" and how states are sharded, a chunk with what differs from the defaults ("stage 0 cp
+// 2 split_backward 1 operands 640"), a group with runs
 // ("run 2 jump 16"), a rank with its place in cp.
 //
 // print and parse are exact inverses; golden programs and hand-made wrong ones are files of this

@@ -74,6 +74,14 @@ class Verifier {
       problem({}, std::to_string(program_.microbatches) + " microbatches in " +
                       std::to_string(instructions) + " instructions");
     }
+    const auto& unlike = program_.replica_microbatches;
+    if (!unlike.empty() &&
+        (static_cast<int>(unlike.size()) != program_.replicas ||
+         *std::max_element(unlike.begin(), unlike.end()) != program_.microbatches ||
+         *std::min_element(unlike.begin(), unlike.end()) < 1)) {
+      problem({}, "microbatches of " + std::to_string(unlike.size()) +
+                      " replicas are not from 1 to " + std::to_string(program_.microbatches));
+    }
     if (program_.cp < 1 || int64_t{program_.cp} * program_.replicas > program_.world) {
       problem({}, std::to_string(program_.replicas) + " replicas of " +
                       std::to_string(program_.cp) + " cp ranks are more than " +
@@ -96,7 +104,8 @@ class Verifier {
     const bool whole_step = clip || next.op == OpCode::kReduceGradients ||
                             next.op == OpCode::kReduceTied || next.op == OpCode::kOptimizerStep ||
                             next.op == OpCode::kGatherParameters;
-    if (next.microbatch >= program_.microbatches || (next.microbatch < 0 && !whole_step)) {
+    const int microbatches = program_.microbatches_of(program_.ranks[ref.at].dp);
+    if (next.microbatch >= microbatches || (next.microbatch < 0 && !whole_step)) {
       problem(ref, "unknown microbatch");
     }
     if (next.is_message() && next.peer < 0) problem(ref, "message without a peer");
@@ -321,6 +330,7 @@ class Verifier {
   void check_once(Ref ref, const std::vector<int>& counts, const std::string& what) {
     for (size_t cell = 0; cell < counts.size(); ++cell) {
       if (counts[cell] == 1) continue;
+      if (counts[cell] == 0 && !exists(cell)) continue;
       const size_t replica = cell / program_.microbatches / program_.cp;
       problem(ref, what + " of replica " + std::to_string(replica) + " m" +
                        std::to_string(cell % program_.microbatches) +
@@ -329,13 +339,20 @@ class Verifier {
     }
   }
 
+  // Whether the replica has so many microbatches.
+  bool exists(size_t cell) const {
+    const auto microbatches = static_cast<size_t>(program_.microbatches);
+    const auto replica = static_cast<int>(cell / microbatches / static_cast<size_t>(program_.cp));
+    return static_cast<int>(cell % microbatches) < program_.microbatches_of(replica);
+  }
+
   void check_end() {
     std::map<int, int> holders;
     for (const auto& [key, gradient] : gradients_) {
       const auto& [at, chunk] = key;
       ++holders[chunk];
       const int last = static_cast<int>(program_.ranks[at].instructions.size()) - 1;
-      for (int m = 0; m < program_.microbatches; ++m) {
+      for (int m = 0; m < program_.microbatches_of(program_.ranks[at].dp); ++m) {
         if (!forwards_.count({key, m})) problem({at, last}, missing("forward", chunk, m));
         if (!backwards_.count({key, m})) problem({at, last}, missing("backward", chunk, m));
       }

@@ -25,12 +25,13 @@ constexpr std::array<const char*, 11> kNumbers = {"dp",
                                                   "zero",
                                                   "shard_group",
                                                   "recompute_layers"};
-constexpr std::array<const char*, 4> kSwitches = {"sequence_parallel", "overlap_gradients",
-                                                  "overlap_parameters", "optimizer_offload"};
+constexpr std::array<const char*, 5> kSwitches = {"sequence_parallel", "overlap_gradients",
+                                                  "overlap_parameters", "optimizer_offload",
+                                                  "unlike_batches"};
 constexpr const char* kNames =
     "dp, tp, pp, cp, ep, etp, virtual_stages, micro_batch, zero, shard_group, recompute_layers, "
     "schedule, recompute, cp_kind, rank_order, sequence_parallel, overlap_gradients, "
-    "overlap_parameters, optimizer_offload or activation_offload";
+    "overlap_parameters, optimizer_offload, activation_offload or unlike_batches";
 
 const char* word(ConstraintKind kind) {
   switch (kind) {

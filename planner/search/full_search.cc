@@ -139,7 +139,7 @@ class Search {
     for (size_t i = 0; i < pipelines.size(); ++i) {
       const int64_t leaves = space_.leaves(mesh, pipelines[i]);
       Plan plan = space_.plan_of(mesh, layer, pipelines[i]);
-      if (!place_layers(&plan, leaves)) continue;
+      if (!place_layers(mesh, &plan, leaves)) continue;
       const PlanPrices& prices = software_.prices(plan);
       ++result_.stats.priced;
       push({pipeline_bound_s(plan, prices), 0, Item::kPipeline, item.mesh, item.layer,
@@ -148,14 +148,18 @@ class Search {
     }
   }
 
-  // The schedule's rules, then layers per chunk.
-  bool place_layers(Plan* plan, int64_t leaves) {
+  // The schedule's rules, then batches of replicas and layers per chunk.
+  bool place_layers(const Mesh& mesh, Plan* plan, int64_t leaves) {
     const std::string problem = schedule_problem(schedule_shape(*plan));
     if (!problem.empty()) {
       count_rule({"schedule", problem}, leaves);
       return false;
     }
     software_.set_usual(plan);
+    if (mesh.unlike && !software_.share_batch(plan)) {
+      count_rule({"replica_batches", "shared by speed they are equal"}, leaves);
+      return false;
+    }
     const auto [entry, fresh] = shares_.try_emplace(
         {plan->virtual_stages, is_v_shaped(plan->schedule, plan->virtual_stages)});
     if (fresh) entry->second = software_.share_layers(*plan);
@@ -222,7 +226,7 @@ class Search {
     Plan plan = space_.plan_of(mesh, space_.layers(mesh)[item.layer],
                                space_.pipelines(mesh.pp)[item.pipeline]);
     shares_.clear();
-    SW_CHECK(place_layers(&plan, 0), "a pipeline in the queue is legal");
+    SW_CHECK(place_layers(mesh, &plan, 0), "a pipeline in the queue is legal");
     return plan;
   }
 

@@ -1,5 +1,7 @@
 #include "planner/search/leaf.h"
 
+#include <algorithm>
+
 namespace shardwright {
 namespace {
 
@@ -26,7 +28,13 @@ bool each_within(const std::vector<Times>& a, const std::vector<Times>& b) {
 bool Leaf::dominated_by(const Leaf& other) const {
   const StepNs &mine = times, &its = other.times;
   const bool same_order = mine.tied_first == its.tied_first || (mine.tied == 0 && its.tied == 0);
-  return same_order && other.memory_share <= memory_share && its.tied <= mine.tied &&
+  const bool replicas =
+      mine.replicas.size() == its.replicas.size() &&
+      std::equal(mine.replicas.begin(), mine.replicas.end(), its.replicas.begin(),
+                 [](const ReplicaNs& a, const ReplicaNs& b) {
+                   return a.replica == b.replica && each_within(b.chunks, a.chunks);
+                 });
+  return same_order && replicas && other.memory_share <= memory_share && its.tied <= mine.tied &&
          its.clip <= mine.clip && its.serial_message <= mine.serial_message &&
          each_within(its.stages, mine.stages) && each_within(its.passes.chunks, mine.passes.chunks);
 }

@@ -21,12 +21,51 @@ void set_schedule_units(const PlanPrices& prices, Plan* plan) {
   plan->schedule_units = with_messages(step_ns(*plan, prices)).chunks;
 }
 
+std::vector<ReplicaView> replica_views(const Plan& plan, const PlanPrices& prices) {
+  std::vector<ReplicaView> views;
+  for (const ReplicaPrices& one : prices.replicas) {
+    ReplicaView view{plan, prices};
+    view.plan.replica_batches.clear();
+    view.plan.global_batch = one.microbatches * plan.micro_batch * plan.dp;
+    view.prices.chunks = one.chunks;
+    view.prices.replicas.clear();
+    views.push_back(std::move(view));
+  }
+  return views;
+}
+
+ReplicaView slowest_view(const Plan& plan, const PlanPrices& prices, OrdersMemo* memo) {
+  ReplicaView slowest{plan, prices};
+  double longest = -1;
+  for (ReplicaView& view : replica_views(plan, prices)) {
+    const double seconds = walk_step(view.plan, view.prices, memo).step_s;
+    if (seconds <= longest) continue;
+    longest = seconds;
+    slowest = std::move(view);
+  }
+  return slowest;
+}
+
 double pipeline_bound_s(const Plan& plan, const PlanPrices& prices) {
+  if (!prices.replicas.empty()) {
+    double most = 0;
+    for (const ReplicaView& view : replica_views(plan, prices)) {
+      most = std::max(most, pipeline_bound_s(view.plan, view.prices));
+    }
+    return most;
+  }
   const PassTimes times = with_messages(step_ns(plan, prices));
   return to_seconds(pipeline_lower_bound_ns(schedule_shape(plan), times));
 }
 
 double step_bound_s(const Plan& plan, const PlanPrices& prices) {
+  if (!prices.replicas.empty()) {
+    double most = 0;
+    for (const ReplicaView& view : replica_views(plan, prices)) {
+      most = std::max(most, step_bound_s(view.plan, view.prices));
+    }
+    return most;
+  }
   StepNs times = step_ns(plan, prices);
   // Everything follows the first stage's first forward.
   const Nanoseconds passed = times.stages.front().gather_first +
@@ -45,7 +84,36 @@ double step_bound_s(const Plan& plan, const PlanPrices& prices) {
   return to_seconds(end_of_step(plan, times, ends));
 }
 
+namespace {
+
+// The reduction starts when the slowest replica's stage is done.
+StepWalk walk_unlike(const Plan& plan, const PlanPrices& prices, OrdersMemo* memo) {
+  const StepNs times = step_ns(plan, prices);
+  std::vector<Nanoseconds> ends(static_cast<size_t>(plan.pp), 0);
+  StepWalk out;
+  Nanoseconds longest = -1;
+  for (const ReplicaView& view : replica_views(plan, prices)) {
+    const ScheduleShape shape = schedule_shape(view.plan);
+    const ScheduleWalk walk =
+        walk_schedule(shape, memo->orders(shape), with_messages(step_ns(view.plan, view.prices)));
+    SW_CHECK_EQ(walk.stuck, size_t{0}, plan.label());
+    for (size_t stage = 0; stage < ends.size(); ++stage) {
+      ends[stage] = std::max(ends[stage], walk.stages[stage].last_end_ns);
+    }
+    if (walk.makespan_ns <= longest) continue;
+    longest = walk.makespan_ns;
+    const StepWalk slowest = walk_step(view.plan, view.prices, memo);
+    out.bubble_s = slowest.bubble_s;
+    out.slowest_stage = slowest.slowest_stage;
+  }
+  out.step_s = to_seconds(end_of_step(plan, times, ends));
+  return out;
+}
+
+}  // namespace
+
 StepWalk walk_step(const Plan& plan, const PlanPrices& prices, OrdersMemo* memo) {
+  if (!prices.replicas.empty()) return walk_unlike(plan, prices, memo);
   const ScheduleShape shape = schedule_shape(plan);
   const StepNs times = step_ns(plan, prices);
   const ScheduleWalk walk = walk_schedule(shape, memo->orders(shape), with_messages(times));

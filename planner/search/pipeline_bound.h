@@ -26,6 +26,16 @@ double pipeline_bound_s(const Plan& plan, const PlanPrices& prices);
 // At most walk_step's.
 double step_bound_s(const Plan& plan, const PlanPrices& prices);
 
+// Of a plan whose replicas are unlike (PlanPrices::replicas): each kind of them as a plan of like
+// replicas at its prices. They meet once a step, so none of them bounds less than the plan.
+struct ReplicaView {
+  Plan plan;
+  PlanPrices prices;
+};
+std::vector<ReplicaView> replica_views(const Plan& plan, const PlanPrices& prices);
+// The one that is done last, or the plan as it is.
+ReplicaView slowest_view(const Plan& plan, const PlanPrices& prices, OrdersMemo* memo);
+
 // A step, from the walk through its schedule: seconds, and of them those in which a stage stands
 // still within the pipeline, on average.
 struct StepWalk {

@@ -67,7 +67,11 @@ PlanSpace::PlanSpace(const ModelSpec& model, const ClusterSpec& cluster, int64_t
       constraints_(constraints),
       experts_(experts_of(model)),
       one_link_(cluster.groups.size() == 1 && ranks <= cluster.levels.front().size),
-      recomputations_(make_recomputations()) {}
+      recomputations_(make_recomputations()) {
+  for (const NodeGroup& group : cluster.groups) {
+    unlike_ = unlike_ || group.device != cluster.groups.front().device;
+  }
+}
 
 std::vector<RecomputeChoice> PlanSpace::make_recomputations() const {
   std::vector<RecomputeChoice> out;
@@ -108,8 +112,9 @@ std::vector<Mesh> PlanSpace::meshes() const {
           for (int64_t etp : etps) {
             const Mesh mesh{dp, tp, pp, cp, ep, etp};
             for (RankOrder order : orders(mesh)) {
-              out.push_back(mesh);
-              out.back().order = order;
+              Mesh ordered = mesh;
+              ordered.order = order;
+              add_batches(ordered, &out);
             }
           }
         }
@@ -117,6 +122,16 @@ std::vector<Mesh> PlanSpace::meshes() const {
     }
   }
   return out;
+}
+
+void PlanSpace::add_batches(Mesh mesh, std::vector<Mesh>* out) const {
+  const bool outermost = mesh.pp == 1 || mesh.order == RankOrder::kTpCpPpDp;
+  const bool choice = unlike_ && outermost && mesh.dp > 1;
+  for (bool unlike : {false, true}) {
+    mesh.unlike = unlike;
+    const bool allowed = constraints_.allows("unlike_batches", unlike);
+    if (choice ? allowed : !unlike) out->push_back(mesh);
+  }
 }
 
 // A pinned order that makes no difference to a mesh is its usual one.

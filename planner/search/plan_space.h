@@ -2,7 +2,8 @@
 // tree that search descends: mesh, then what a layer looks like, then the pipeline, then sharding.
 //
 //   mesh      dp * cp * tp * pp = ranks, all divisors; ep of the experts, etp 1 or tp; order of the
-//             axes: dp outside pp too where there are both and ranks do not all share one link
+//             axes: dp outside pp too where there are both and ranks do not all share one link; of
+//             unlike devices, where dp is outermost, batches of replicas equal or by speed
 //   layer     microbatch, sequence parallel, kind of cp
 //   pipeline  schedule and virtual stages; of the synthesised schedule, which is considered only
 //             when a pin names it, what a stage may hold
@@ -26,6 +27,7 @@ namespace shardwright {
 struct Mesh {
   int64_t dp = 1, tp = 1, pp = 1, cp = 1, ep = 1, etp = 0;
   RankOrder order = RankOrder::kTpCpDpPp;
+  bool unlike = false;  // the batch is shared over replicas by speed (Software::share_batch)
 };
 struct LayerChoice {
   int64_t micro_batch = 1;
@@ -86,6 +88,7 @@ class PlanSpace {
   std::vector<ShardingChoice> make_shardings(int64_t replicas) const;
   std::vector<RecomputeChoice> make_recomputations() const;
   std::vector<RankOrder> orders(const Mesh& mesh) const;
+  void add_batches(Mesh mesh, std::vector<Mesh>* out) const;
 
   const ModelSpec& model_;
   int64_t ranks_;
@@ -93,6 +96,7 @@ class PlanSpace {
   const Constraints& constraints_;
   int64_t experts_ = 0;   // of a layer; 0: a dense model
   bool one_link_ = true;  // joins all ranks
+  bool unlike_ = false;   // there are several kinds of devices
   std::vector<RecomputeChoice> recomputations_;
   mutable std::map<int64_t, std::vector<PipelineChoice>> pipelines_;  // by pp
   mutable std::map<int64_t, std::vector<ShardingChoice>> shardings_;  // by replicas

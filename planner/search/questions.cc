@@ -170,6 +170,7 @@ Constraints pin_choices(const Plan& plan, const std::vector<std::string>& free) 
       {"recompute", text_of_recompute(plan)},
       {"cp_kind", name_of(split.cp_kind)},
       {"rank_order", name_of(plan.rank_order)},
+      {"unlike_batches", text(!plan.replica_batches.empty())},
       {"sequence_parallel", text(split.sequence_parallel)},
       {"overlap_gradients", text(plan.overlap.gradients)},
       {"overlap_parameters", text(plan.overlap.parameters)},

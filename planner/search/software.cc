@@ -5,6 +5,7 @@
 
 #include "planner/export/limits.h"
 #include "planner/search/chunk_layers.h"
+#include "planner/search/replica_shares.h"
 
 namespace shardwright {
 namespace {
@@ -64,10 +65,17 @@ void Software::find_kinds() {
 }
 
 std::vector<int> Software::kinds_of(const Plan& plan, int64_t stage) const {
-  const RankNumbering numbering = numbering_of(plan);
-  // Blocks of ranks of this stage begin at first + i * apart.
-  const int64_t block = numbering.together, first = stage * block, apart = block * plan.pp;
-  const int64_t blocks = plan.ranks() / apart;
+  const int64_t block = numbering_of(plan).together, apart = block * plan.pp;
+  return kinds_in({stage * block, block, apart, plan.ranks() / apart});
+}
+
+std::vector<int> Software::kinds_of(const Plan& plan, int64_t stage, int64_t replica) const {
+  const int64_t block = plan.tp * plan.split.cp;
+  return kinds_in({rank_at(plan, {0, replica, stage}), block, block, 1});
+}
+
+std::vector<int> Software::kinds_in(const RankBlocks& ranks) const {
+  const auto [first, block, apart, blocks] = ranks;
   std::vector<int> kinds;
   int64_t rank = 0;
   for (size_t i = 0; i < cluster_.groups.size(); ++i) {
@@ -117,8 +125,12 @@ std::optional<Error> Software::plan_for(const std::string& name) {
 std::string Software::framework() const { return framework_ ? name_of(*framework_) : "any"; }
 
 std::vector<Rejection> Software::refusals(const Plan& plan) const {
-  if (!framework_) return {};
   std::vector<Rejection> out;
+  if (!plan.replica_batches.empty()) {
+    const std::string problem = unlike_batches_problem(plan);
+    if (!problem.empty()) out.push_back({plan.zero == 3 ? "zero" : "replica_batches", problem});
+  }
+  if (!framework_) return out;
   for (Rejection& rejection : check_expressible(*framework_, model_, plan)) {
     const bool asked = rejection.rule == "model" || rejection.rule == "precision" ||
                        rejection.rule == "mtp_layers" || rejection.rule == "gradient_type" ||
@@ -168,7 +180,60 @@ const PlanPrices& Software::mixed_prices(const Plan& plan) {
     mixed_.pace = std::max(mixed_.pace, prices->pace);
     mixed_.fixed = std::max(mixed_.fixed, prices->fixed);
   }
+  if (!plan.replica_batches.empty()) mixed_.replicas = unlike_replicas(plan);
   return mixed_;
+}
+
+// Replicas whose stages lie on the same kinds of devices are alike but for their batch: the largest
+// is done last.
+std::vector<ReplicaPrices> Software::unlike_replicas(const Plan& plan) {
+  std::vector<std::vector<ChunkPrices>> chunks;
+  for (const auto& estimator : at(plan.tp).estimators) {
+    chunks.push_back(estimator->prices(plan).chunks);
+  }
+  std::map<std::vector<std::vector<int>>, ReplicaPrices> found;
+  for (int64_t replica = 0; replica < plan.dp; ++replica) {
+    std::vector<std::vector<int>> kinds;
+    for (int64_t stage = 0; stage < plan.pp; ++stage) {
+      kinds.push_back(kinds_of(plan, stage, replica));
+    }
+    const int64_t microbatches = plan.microbatches_of(replica);
+    const auto [entry, fresh] = found.try_emplace(kinds);
+    ReplicaPrices& one = entry->second;
+    if (!fresh && microbatches <= one.microbatches) continue;
+    one.replica = replica;
+    one.microbatches = microbatches;
+    if (!fresh) continue;
+    one.chunks.resize(plan.pp * plan.virtual_stages);
+    for (int64_t chunk = 0; chunk < plan.pp * plan.virtual_stages; ++chunk) {
+      for (int kind : kinds[stage_of_chunk(plan, chunk)]) {
+        take_slower(chunks[kind][chunk], &one.chunks[chunk]);
+      }
+    }
+  }
+  std::vector<ReplicaPrices> out;
+  for (auto& [kinds, prices] : found) out.push_back(std::move(prices));
+  return out;
+}
+
+bool Software::share_batch(Plan* plan) {
+  std::vector<double> whole;
+  for (const auto& estimator : at(plan->tp).estimators) {
+    whole.push_back(estimator->parts(*plan).whole);
+  }
+  std::vector<double> seconds;  // of a replica's slowest device
+  for (int64_t replica = 0; replica < plan->dp; ++replica) {
+    seconds.push_back(0);
+    for (int64_t stage = 0; stage < plan->pp; ++stage) {
+      for (int kind : kinds_of(*plan, stage, replica)) {
+        seconds.back() = std::max(seconds.back(), whole[kind]);
+      }
+    }
+  }
+  const std::vector<int64_t> batches = replica_shares(*plan, seconds);
+  if (batches.empty()) return false;
+  plan->replica_batches = batches;
+  return true;
 }
 
 const Estimator::PartSeconds& Software::parts(const Plan& plan) {

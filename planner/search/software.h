@@ -53,6 +53,9 @@ class Software {
   const Estimator::PartSeconds& parts(const Plan& plan);
   // Layers per chunk, so that the slowest chunk is as fast as possible. Empty: too few layers.
   std::vector<int64_t> share_layers(const Plan& plan);
+  // Shares the batch over replicas by the speed of their devices, so that the slowest is done as
+  // early as possible (replica_shares.h). False, and nothing changed, where that is equally.
+  bool share_batch(Plan* plan);
 
   // As the device reports it, on the fullest stage.
   double device_bytes(const Plan& plan);
@@ -85,6 +88,14 @@ class Software {
   void find_kinds();
   // Kinds of the devices of a stage's ranks, as indices of kinds_.
   std::vector<int> kinds_of(const Plan& plan, int64_t stage) const;
+  // Of those of one replica.
+  std::vector<int> kinds_of(const Plan& plan, int64_t stage, int64_t replica) const;
+  // So many blocks of `block` ranks, the first at `first`, `apart` from each other.
+  struct RankBlocks {
+    int64_t first, block, apart, blocks;
+  };
+  std::vector<int> kinds_in(const RankBlocks& ranks) const;
+  std::vector<ReplicaPrices> unlike_replicas(const Plan& plan);
   Bytes available_to(const Plan& plan, int64_t stage) const;
   const PlanPrices& mixed_prices(const Plan& plan);
   std::vector<double> chunk_speeds(const Plan& plan);

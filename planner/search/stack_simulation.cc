@@ -19,14 +19,15 @@ RankedPlan evaluate(Software& software, const Plan& plan) {
   out.step_time_s = to_seconds(out.step_ns);
   out.tokens_per_s = static_cast<double>(plan.tokens_per_step()) / std::max(1e-9, out.step_time_s);
   out.bubble_share = walk.bubble_s / std::max(1e-12, walk.step_s);
-  const EstimateParts spent = stage_parts(plan, prices, walk.slowest_stage);
+  const ReplicaView slowest = slowest_view(plan, prices, &software.orders());
+  const EstimateParts spent = stage_parts(slowest.plan, slowest.prices, walk.slowest_stage);
   TimeParts& parts = out.parts;
   parts.stage = walk.slowest_stage;
   parts.compute_s = spent.compute + spent.host;
   parts.tp_s = spent.tensor + spent.context + spent.experts;
   parts.dp_s = spent.sharding + spent.gradients + spent.parameters;
   parts.optimizer_s = spent.optimizer;
-  const double microbatches = prices.pace * static_cast<double>(plan.microbatches());
+  const double microbatches = prices.pace * static_cast<double>(slowest.plan.microbatches());
   for (double message : prices.messages) {
     parts.pp_s = std::max(parts.pp_s, 2 * microbatches * message);
   }
@@ -40,7 +41,8 @@ RankedPlan evaluate(Software& software, const Plan& plan) {
 Estimate estimate_walked(Software& software, const Plan& plan) {
   const PlanPrices& prices = software.prices(plan);
   const StepWalk walk = walk_step(plan, prices, &software.orders());
-  Estimate out{walk.step_s, stage_parts(plan, prices, walk.slowest_stage)};
+  const ReplicaView view = slowest_view(plan, prices, &software.orders());
+  Estimate out{walk.step_s, stage_parts(view.plan, view.prices, walk.slowest_stage)};
   // One stage waits for no other: what is left then is rounding to whole nanoseconds.
   out.parts.bubble = walk.step_s - out.parts.total();
   return out;
@@ -48,9 +50,17 @@ Estimate estimate_walked(Software& software, const Plan& plan) {
 
 StackSimulation simulate_plan(Software& software, const Plan& plan) {
   StackSimulation out;
-  out.program =
-      compile(software.model_for(plan.tp), plan, {.overlap = true, .representative = true});
   const StepNs times = step_ns(plan, software.prices(plan));
+  CompileOptions options{.overlap = true, .representative = true};
+  // Of unlike replicas one of each kind; on like devices the one with most to do.
+  const std::vector<int64_t>& batches = plan.replica_batches;
+  if (!times.replicas.empty()) {
+    options.replicas.clear();
+  } else if (!batches.empty()) {
+    options.replicas = {std::max_element(batches.begin(), batches.end()) - batches.begin()};
+  }
+  for (const ReplicaNs& one : times.replicas) options.replicas.push_back(one.replica);
+  out.program = compile(software.model_for(plan.tp), plan, options);
   out.timeline = simulate(out.program, Readiness(out.program), program_costs(out.program, times));
   return out;
 }

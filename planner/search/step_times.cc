@@ -13,9 +13,17 @@ StepNs step_ns(const Plan& plan, const PlanPrices& prices) {
   double longest = 0;
   for (double message : prices.messages) longest = std::max(longest, message);
   if (!plan.overlap.pipeline && plan.pp > 1) out.serial_message = ns(longest);
-  for (const ChunkPrices& c : prices.chunks) {
-    out.passes.chunks.push_back({ns(c.forward), ns(split ? c.backward_input : c.backward),
-                                 split ? ns(c.backward_weight) : 0});
+  const auto passes_of = [&](const std::vector<ChunkPrices>& chunks) {
+    std::vector<ChunkUnits> passes;
+    for (const ChunkPrices& c : chunks) {
+      passes.push_back({ns(c.forward), ns(split ? c.backward_input : c.backward),
+                        split ? ns(c.backward_weight) : 0});
+    }
+    return passes;
+  };
+  out.passes.chunks = passes_of(prices.chunks);
+  for (const ReplicaPrices& one : prices.replicas) {
+    out.replicas.push_back({one.replica, passes_of(one.chunks)});
   }
   for (double message : prices.messages) {
     out.passes.message_ns.push_back(plan.overlap.pipeline ? ns(message) : 0);
@@ -67,7 +75,12 @@ class StageCosts {
       : program_(program),
         list_(rank.instructions),
         times_(times),
-        stage_(times.stages[rank.stage]) {}
+        stage_(times.stages[rank.stage]),
+        chunks_(&times.passes.chunks) {
+    for (const ReplicaNs& one : times.replicas) {
+      if (one.replica == rank.dp) chunks_ = &one.chunks;
+    }
+  }
 
   std::vector<Nanoseconds> run() const {
     std::vector<Nanoseconds> out;
@@ -89,7 +102,7 @@ class StageCosts {
  private:
   Nanoseconds duration(const Instruction& next) const {
     if (next.chunk < 0) return 0;
-    const ChunkUnits& chunk = times_.passes.chunks[next.chunk];
+    const ChunkUnits& chunk = (*chunks_)[next.chunk];
     switch (next.op) {
       case OpCode::kForward:
         return chunk.forward;
@@ -136,6 +149,7 @@ class StageCosts {
   const std::vector<Instruction>& list_;
   const StepNs& times_;
   const StageNs& stage_;
+  const std::vector<ChunkUnits>* chunks_;  // of the rank's kind of replica
 };
 
 }  // namespace

@@ -21,10 +21,17 @@ struct StageNs {
   Nanoseconds gather_last = 0;   // after the update
 };
 
+// Passes of the replicas of one kind among unlike ones.
+struct ReplicaNs {
+  int64_t replica = 0;
+  std::vector<ChunkUnits> chunks;
+};
+
 // All of it stretched by PlanPrices::pace.
 struct StepNs {
   // Durations of passes alone, and messages that travel beside them.
   PassTimes passes;
+  std::vector<ReplicaNs> replicas;  // of unlike ones; `passes` are then the slowest of all
   // Of a message between passes: by every pass, on its send, or on its receive where its chunk
   // sends nothing. 0 where messages travel beside.
   Nanoseconds serial_message = 0;

@@ -33,10 +33,11 @@ TEST_F(Legality, ALegalPlanIsAccepted) {
 
 TEST_F(Legality, EveryRuleHasItsName) {
   EXPECT_EQ(rule_names(),
-            (std::vector<std::string>{"degrees", "sizes", "ranks", "heads", "kv_heads", "ffn",
-                                      "expert_ffn", "experts", "context", "shards", "rank_order",
-                                      "vocab", "positions", "batch", "layers", "schedule",
-                                      "microbatches", "memory_range", "stage_layers"}));
+            (std::vector<std::string>{
+                "degrees",    "sizes",      "ranks",        "heads",           "kv_heads",
+                "ffn",        "expert_ffn", "experts",      "context",         "shards",
+                "rank_order", "vocab",      "positions",    "replica_batches", "batch",
+                "layers",     "schedule",   "microbatches", "memory_range",    "stage_layers"}));
 }
 
 TEST_F(Legality, Degrees) {
@@ -153,6 +154,35 @@ TEST_F(Legality, Batch) {
   plan_.micro_batch = 3;
   EXPECT_EQ(complaint(llama_, plan_, "batch"),
             "global_batch 8 is not divisible by dp 2 * micro_batch 3");
+}
+
+// Unlike batches: dp 2 x 4 sequences in microbatches of 1.
+TEST_F(Legality, ReplicaBatches) {
+  plan_.replica_batches = {6, 2};
+  EXPECT_TRUE(check_plan(llama_, plan_.ranks(), plan_).empty());
+  plan_.replica_batches = {8};
+  EXPECT_EQ(complaint(llama_, plan_, "replica_batches"), "1 entries for dp 2");
+  plan_.replica_batches = {6, 3};
+  EXPECT_EQ(complaint(llama_, plan_, "replica_batches"), "they sum to 9, not to global_batch 8");
+  plan_.micro_batch = 2;
+  plan_.replica_batches = {5, 3};
+  EXPECT_EQ(complaint(llama_, plan_, "replica_batches"),
+            "a replica's 5 sequences are no multiple of micro_batch 2");
+  plan_.replica_batches = {6, 2};
+  plan_.zero = 3;
+  EXPECT_EQ(complaint(llama_, plan_, "replica_batches"),
+            "zero 3 gathers weights in every microbatch");
+}
+
+// Every replica's number of microbatches suits the schedule.
+TEST_F(Legality, ScheduleOfUnlikeBatches) {
+  Plan plan = test_plan(llama_, 2, 1, 2, 4);
+  plan.virtual_stages = 2;
+  plan.stage_layers = {1, 1, 1, 1};
+  plan.replica_batches = {6, 2};
+  EXPECT_TRUE(check_plan(llama_, plan.ranks(), plan).empty());
+  plan.replica_batches = {5, 3};
+  EXPECT_EQ(complaint(llama_, plan, "schedule"), "5 microbatches are not divisible by pp 2");
 }
 
 TEST_F(Legality, Layers) {

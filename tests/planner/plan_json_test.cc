@@ -43,7 +43,8 @@ TEST(PlanJson, RoundTripsByteForByte) {
   const ModelSpec gpt = shipped_model("tiny-gpt"), llama = shipped_model("tiny-llama");
   for (int i = 0; i < 40; ++i) {
     const ModelSpec& model = i % 2 == 0 ? gpt : llama;
-    PlanFile file = plan_file(model, random_plan(model, &random));
+    PlanFile file =
+        plan_file(model, i % 4 < 2 ? random_plan(model, &random) : random_split(model, &random));
     if (i % 3 == 0) {
       file.limits.emplace();
       file.limits->pins = {"tp=1|2|4"};
@@ -68,6 +69,16 @@ TEST(PlanJson, GroupsListTheRanks) {
             "\"pp\":[[0,4],[1,5],[2,6],[3,7]]}");
   plan.dp = 1;
   EXPECT_EQ(groups_json(plan).dump(), "{\"tp\":[[0,1],[2,3]],\"pp\":[[0,2],[1,3]]}");
+}
+
+// tp fastest, then pp, then dp.
+TEST(PlanJson, GroupsFollowTheOrderOfAxes) {
+  Plan plan;
+  plan.tp = plan.dp = plan.pp = 2;
+  plan.rank_order = RankOrder::kTpCpPpDp;
+  EXPECT_EQ(groups_json(plan).dump(),
+            "{\"tp\":[[0,1],[2,3],[4,5],[6,7]],\"dp\":[[0,4],[1,5],[2,6],[3,7]],"
+            "\"pp\":[[0,2],[1,3],[4,6],[5,7]]}");
 }
 
 TEST(PlanJson, ManyRanksAreDescribedByTheirRule) {

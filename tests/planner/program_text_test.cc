@@ -55,7 +55,7 @@ const Malformed kMalformed[] = {
     {"word", "c0 m0", "c0 x0", "c<chunk>"},
     {"lane", "@compute", "@sideways", "a lane"},
     {"no_lane", " @compute", "", "another word"},
-    {"header", "tied 0", "tied 0 one 1", "cp, order, zero or end of line"},
+    {"header", "tied 0", "tied 0 one 1", "cp, of, order, zero or end of line"},
     {"option", "tokens 2\n", "tokens 2 colour 3\n", "an option of a chunk"},
     {"waits", "1 forward c0 m0 @compute", "1 forward c0 m0 @compute wait 0 0 0 0 0 0", "at most 5"},
 };

@@ -123,6 +123,12 @@ inline Plan random_split(const ModelSpec& model, std::mt19937* random) {
     plan.overlap.parameters = pick(0, 1) == 0;
     plan.overlap.pipeline = pick(0, 1) == 0;
     plan.optimizer_offload = pick(0, 1) * 0.3;
+    if (pick(0, 2) == 0) {
+      plan.replica_batches.assign(static_cast<size_t>(plan.dp), plan.global_batch / plan.dp);
+      plan.replica_batches.front() += plan.micro_batch * (plan.virtual_stages > 1 ? plan.pp : 1);
+      plan.global_batch += plan.replica_batches.front() - plan.replica_batches.back();
+      if (plan.dp == 1) plan.global_batch = plan.replica_batches.front();
+    }
     if (plan.ranks() <= 16 && check_plan(model, plan.ranks(), plan).empty()) return plan;
   }
 }

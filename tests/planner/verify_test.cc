@@ -46,6 +46,20 @@ TEST(Verify, AcceptsEverySchedule) {
   EXPECT_GE(seen.size(), 8U);
 }
 
+TEST(Verify, KnowsTheMicrobatchesOfEveryReplica) {
+  const ModelSpec model = shipped_model("tiny-gpt");
+  Plan plan = test_plan(model, 2, 1, 2, 4);
+  plan.replica_batches = {6, 2};
+  Program program = compile(model, plan, {});
+  EXPECT_TRUE(verify(program).ok()) << problem_table(program, verify(program));
+  program.replica_microbatches = {6, 3};
+  EXPECT_FALSE(verify(program).ok());
+  program.replica_microbatches = {6, 1};
+  EXPECT_FALSE(verify(program).ok());
+  program.replica_microbatches = {};
+  EXPECT_FALSE(verify(program).ok());
+}
+
 TEST(Verify, AcceptsSplitSequencesAndStates) {
   std::mt19937 random(6);
   const ModelSpec gpt = shipped_model("tiny-gpt"), llama = shipped_model("tiny-llama");

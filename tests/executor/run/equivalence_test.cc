@@ -28,6 +28,7 @@ struct Case {
   ScheduleKind schedule;
   Recompute recompute;
   int64_t virtual_stages = 1;
+  std::vector<int64_t> replica_batches = {};
 };
 
 // Random legal plans: every product of degrees on 1, 2, 4 and 8 ranks, random in the rest.
@@ -56,6 +57,10 @@ std::vector<Case> random_cases() {
   cases.push_back({"llama", false, 2, 2, 2, 1, one, Recompute::kFull, 2});
   cases.push_back({"gpt2", false, 2, 1, 2, 2, breadth, Recompute::kFull, 2});
   cases.push_back({"llama", true, 1, 2, 2, 4, breadth, Recompute::kNone, 2});
+  // Replicas of unlike batches.
+  cases.push_back({"gpt2", true, 2, 1, 1, 2, one, Recompute::kNone, 1, {12, 4}});
+  cases.push_back({"llama", false, 2, 2, 2, 1, one, Recompute::kNone, 1, {4, 12}});
+  cases.push_back({"llama", true, 2, 1, 2, 2, breadth, Recompute::kFull, 2, {12, 4}});
   return cases;
 }
 
@@ -68,6 +73,8 @@ Plan plan_of(const ModelSpec& model, const Case& c, OptimizerKind optimizer) {
     plan.stage_layers.assign(static_cast<size_t>(chunks), model.layers() / chunks);
   }
   plan.recompute = c.recompute;
+  plan.replica_batches = c.replica_batches;
+  if (!c.replica_batches.empty()) plan.rank_order = RankOrder::kTpCpPpDp;
   plan.optimizer = optimizer;
   return plan;
 }

@@ -33,7 +33,8 @@ class AllPlans {
   void visit(const PlanSpace& space, const Mesh& mesh, Plan plan) {
     software_.set_usual(&plan);
     const bool legal = check_degrees(software_.model(), plan.ranks(), plan).empty() &&
-                       schedule_problem(schedule_shape(plan)).empty();
+                       schedule_problem(schedule_shape(plan)).empty() &&
+                       (!mesh.unlike || software_.share_batch(&plan));
     if (legal) plan.stage_layers = software_.share_layers(plan);
     if (!plan.stage_layers.empty() && plan.schedule == ScheduleKind::kSynthesised) {
       set_schedule_units(software_.prices(plan), &plan);

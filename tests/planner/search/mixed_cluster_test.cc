@@ -118,5 +118,77 @@ TEST(MixedCluster, BeatsWhatIsBestOnOneKind) {
   EXPECT_GT(faster, slower);
 }
 
+// With dp outermost a replica lies on one kind of devices, and those of H100 take more of the batch
+// than those of A100. Frameworks' equal batches are no limit here.
+TEST(MixedCluster, UnlikeBatchesBeatEqualOnes) {
+  const ModelSpec model = shipped_model("llama-3.1-8b");
+  const ClusterSpec mixed = load_cluster("mixed-a100-h100", kProfiles).value();
+  const auto software = software_for(model, mixed);
+  ASSERT_FALSE(software->plan_for("any"));
+  const auto best = [&](SpaceRequest request, const std::string& pin, bool equal) {
+    if (!pin.empty()) {
+      EXPECT_FALSE(request.constraints.add(ConstraintKind::kPin, pin));
+    }
+    if (equal) {
+      EXPECT_FALSE(request.constraints.add(ConstraintKind::kBan, "unlike_batches=true"));
+    }
+    const auto found = search_space(*software, request);
+    EXPECT_TRUE(found.ok() && !found->plans.empty());
+    return found->plans.front();
+  };
+  // Without a pipeline: equal batches wait for the A100 and are slower than the H100 alone.
+  SpaceRequest request = request_of(32);
+  const RankedPlan unlike = best(request, "pp=1", false);
+  ASSERT_FALSE(unlike.plan.replica_batches.empty()) << unlike.plan.label();
+  EXPECT_LT(unlike.plan.replica_batches.front(), unlike.plan.replica_batches.back());  // A100 first
+  const ClusterSpec alone = load_cluster("h100-sxm-80gb:8x2", kProfiles).value();
+  const auto fast = software_for(model, alone);
+  ASSERT_FALSE(fast->plan_for("any"));
+  const auto homogeneous = search_space(*fast, request_of(16));
+  EXPECT_LT(unlike.step_ns, homogeneous->plans.front().step_ns);
+  EXPECT_GT(best(request, "pp=1", true).step_ns, homogeneous->plans.front().step_ns);
+  // With a batch that can be shared finely, of all plans.
+  request.global_batch = 1024;
+  EXPECT_LT(best(request, "", false).step_ns, best(request, "", true).step_ns);
+}
+
+// Each kind of replica takes what it takes where all devices are like its own; what they do
+// together takes what it takes on the slower.
+TEST(MixedCluster, ReplicasHaveTheirOwnDevicesPrices) {
+  const ModelSpec model = shipped_model("llama-3.1-8b");
+  const ClusterSpec mixed = mixed_cluster(4, kProfiles);
+  const auto software = software_for(model, mixed);
+  Plan plan = two_stages(model, 4);
+  plan.rank_order = RankOrder::kTpCpPpDp;
+  plan.replica_batches = {12, 12, 20, 20};
+  software->set_usual(&plan);
+  const PlanPrices prices = software->prices(plan);
+  ASSERT_EQ(prices.replicas.size(), 2u);
+  for (int kind = 0; kind < 2; ++kind) {
+    ClusterSpec alike = mixed;
+    alike.groups[1 - kind].device = mixed.groups[kind].device;
+    const auto own = software_for(model, alike);
+    Plan same = plan;
+    same.replica_batches.clear();
+    const PlanPrices expected = own->prices(same);
+    EXPECT_EQ(prices.replicas[kind].replica, 2 * kind);
+    EXPECT_EQ(prices.replicas[kind].microbatches, kind == 0 ? 12 : 20);
+    for (int chunk = 0; chunk < 2; ++chunk) {
+      EXPECT_EQ(prices.replicas[kind].chunks[chunk].forward, expected.chunks[chunk].forward);
+      EXPECT_EQ(prices.replicas[kind].chunks[chunk].backward, expected.chunks[chunk].backward);
+    }
+    EXPECT_GE(prices.stages[0].reduction, expected.stages[0].reduction);
+  }
+  // Equal batches wait for the slower; half as many microbatches there and half more here do not.
+  Plan equal = plan;
+  equal.replica_batches.clear();
+  EXPECT_LT(evaluate(*software, plan).step_ns, evaluate(*software, equal).step_ns);
+  EXPECT_EQ(simulate_plan(*software, plan).timeline.makespan(), evaluate(*software, plan).step_ns);
+  // Its Program has both kinds of replicas, and each its number of microbatches.
+  const Program program = simulate_plan(*software, plan).program;
+  EXPECT_EQ(program.ranks.size(), 4u);
+  EXPECT_EQ(program.replica_microbatches, (std::vector<int>{12, 12, 20, 20}));
+}
+
 }  // namespace
 }  // namespace shardwright

@@ -173,8 +173,12 @@ std::vector<int> chunks_of(const RankProgram& rank) {
 }
 
 Bytes resident_bytes(const Program& program, const RankProgram& rank) {
+  return resident_bytes(program, chunks_of(rank));
+}
+
+Bytes resident_bytes(const Program& program, const std::vector<int>& chunks) {
   Bytes persistent = 0, scratch = 0;
-  for (int chunk : chunks_of(rank)) {
+  for (int chunk : chunks) {
     if (chunk >= static_cast<int>(program.chunks.size())) continue;
     persistent += program.chunks[chunk].persistent;
     scratch = std::max(scratch, program.chunks[chunk].scratch);

@@ -55,6 +55,7 @@ Effects effects_of(const Program& program, const Instruction& instruction);
 // Weights, gradients, optimizer state and scratch of a rank, and the step's own state: alive for
 // the whole step.
 Bytes resident_bytes(const Program& program, const RankProgram& rank);
+Bytes resident_bytes(const Program& program, const std::vector<int>& chunks);  // of these chunks
 // Chunks that the rank's instructions work for, ascending.
 std::vector<int> chunks_of(const RankProgram& rank);
 

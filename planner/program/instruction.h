@@ -77,6 +77,14 @@ struct Instruction {
   bool is_collective() const { return group >= 0; }
   friend bool operator==(const Instruction&, const Instruction&) = default;
 };
+// A number for all that have chunk, opcode and lane in common: ((chunk + 1) * opcodes + opcode) *
+// lanes + lane.
+inline int kind_of(const Instruction& instruction) {
+  return ((instruction.chunk + 1) * static_cast<int>(OpCode::kCount) +
+          static_cast<int>(instruction.op)) *
+             static_cast<int>(Lane::kCount) +
+         static_cast<int>(instruction.lane);
+}
 // "forward c0 m3", for errors and traces.
 std::string label_of(const Instruction& instruction);
 

@@ -8,19 +8,101 @@
 
 namespace shardwright {
 
+// Sends and receives, matched as they come: in issue order per pair of ranks and channel.
+class Readiness::Matcher {
+ public:
+  explicit Matcher(Readiness* rule) : rule_(*rule) {}
+
+  void begin_rank() { known_.clear(); }
+  void add(Ref ref, const Instruction& message) {
+    Queue* const queue = queue_of(ref, message);
+    if (queue == nullptr) return;
+    const bool send = message.is_send();
+    // Ranks come one after another, so all of one side are there before the first of the other.
+    if (queue->first_side.empty() || queue->first_side.front().at == ref.at) {
+      queue->first_sends = send;
+      queue->first_side.push_back(ref);
+    } else if (queue->matched < queue->first_side.size()) {
+      match(ref, queue->first_side[queue->matched++], send);
+    } else {
+      queue->surplus.push_back(ref);
+    }
+  }
+
+  // Messages without another end.
+  void report() {
+    for (Mismatch& one : no_ranks_) rule_.mismatches_.push_back(std::move(one));
+    for (auto& [key, queue] : queues_) {
+      const std::span<const Ref> first = std::span(queue.first_side).subspan(queue.matched);
+      report(queue.first_sends ? first : queue.surplus, "nobody receives it");
+      report(queue.first_sends ? queue.surplus : first, "nobody sends it");
+    }
+  }
+
+ private:
+  struct Queue {
+    std::vector<Ref> first_side, surplus;
+    size_t matched = 0;        // of the first side
+    bool first_sends = false;  // the first side are sends
+  };
+  // The queues that a rank has used: it has few and uses them in turn.
+  struct Known {
+    int peer = 0, channel = 0;
+    bool send = false;
+    Queue* queue = nullptr;
+  };
+
+  Queue* queue_of(Ref ref, const Instruction& message) {
+    const int peer = message.peer, channel = message.channel();
+    const bool send = message.is_send();
+    for (const Known& one : known_) {
+      if (one.channel == channel && one.send == send && one.peer == peer) return one.queue;
+    }
+    const int rank = rule_.program_.ranks[ref.at].rank;
+    if (rule_.program_.position_of(peer) < 0 || peer == rank) {
+      no_ranks_.push_back({ref, "peer " + std::to_string(peer) + " is no other rank"});
+      return nullptr;
+    }
+    Queue* const queue = &queues_[{send ? rank : peer, send ? peer : rank, channel}];
+    known_.push_back({peer, channel, send, queue});
+    return queue;
+  }
+
+  void match(Ref ref, Ref other, bool send) {
+    rule_.links_[rule_.flat(ref)].partner = other;
+    rule_.links_[rule_.flat(other)].partner = ref;
+    if (rule_.program_.messages == MessageMode::kRendezvous) return;
+    rule_.links_[rule_.flat(ref)].role = send ? Role::kSends : Role::kReceives;
+    rule_.links_[rule_.flat(other)].role = send ? Role::kReceives : Role::kSends;
+  }
+
+  void report(std::span<const Ref> alone, const char* what) {
+    for (Ref ref : alone) rule_.mismatch(ref, what);
+  }
+
+  Readiness& rule_;
+  std::map<std::tuple<int, int, int>, Queue> queues_;  // from, to, channel
+  std::vector<Known> known_;
+  std::vector<Mismatch> no_ranks_;
+};
+
 Readiness::Readiness(const Program& program) : program_(program) {
   size_t total = 0;
   for (const RankProgram& rank : program.ranks) {
     offset_.push_back(total);
     total += rank.instructions.size();
   }
-  lane_before_.resize(total);
-  refs_.resize(total);
-  partner_.assign(total, Ref{-1, -1});
-  shared_.assign(total, -1);
-  link_lanes();
-  match_messages();
-  match_collectives();
+  refs_.reserve(total);
+  before_.reserve(3 * total);
+  links_.resize(total);
+  kinds_.reserve(total);
+  Matcher messages(this);
+  std::vector<Ref> collectives;
+  for (int at = 0; at < static_cast<int>(program.ranks.size()); ++at) {
+    link(at, &messages, &collectives);
+  }
+  messages.report();
+  match_collectives(collectives);
   if (program.messages == MessageMode::kRendezvous) form_meetings();
 }
 
@@ -28,94 +110,47 @@ void Readiness::mismatch(Ref where, std::string what) {
   mismatches_.push_back({where, std::move(what)});
 }
 
-void Readiness::link_lanes() {
-  for (int at = 0; at < static_cast<int>(program_.ranks.size()); ++at) {
-    std::array<int, static_cast<size_t>(Lane::kCount)> last;
-    last.fill(-1);
-    const auto& list = program_.ranks[at].instructions;
-    for (int i = 0; i < static_cast<int>(list.size()); ++i) {
-      int& previous = last[static_cast<size_t>(list[i].lane)];
-      refs_[flat({at, i})] = {at, i};
-      lane_before_[flat({at, i})] = previous;
-      previous = i;
-      for (int wait : list[i].waits) {
-        if (wait < 0 || wait >= i) {
-          mismatch({at, i}, "waits for " + std::to_string(wait) + ", which is not earlier");
-        }
+// What the rank's instructions follow there, and what ties them to other ranks.
+void Readiness::link(int at, Matcher* messages, std::vector<Ref>* collectives) {
+  std::array<int, static_cast<size_t>(Lane::kCount)> last;
+  last.fill(-1);
+  messages->begin_rank();
+  const auto& list = program_.ranks[at].instructions;
+  for (int i = 0; i < static_cast<int>(list.size()); ++i) {
+    const Instruction& next = list[i];
+    refs_.push_back({at, i});
+    kinds_.push_back(kind_of(next));
+    Link& link = links_[flat({at, i})];
+    link.before = static_cast<int>(before_.size());
+    // Of one lane the latest says it all.
+    int& previous = last[static_cast<size_t>(next.lane)];
+    if (previous >= 0) before_.push_back(previous);
+    for (int wait : next.waits) {
+      if (wait < 0 || wait >= i) {
+        mismatch({at, i}, "waits for " + std::to_string(wait) + ", which is not earlier");
+      } else if (list[wait].lane != next.lane) {
+        before_.push_back(wait);
       }
     }
+    link.num_before = static_cast<uint8_t>(before_.size() - link.before);
+    previous = i;
+    if (next.is_message()) messages->add({at, i}, next);
+    if (next.is_collective()) collectives->push_back({at, i});
   }
 }
 
-namespace {
-
-// Sends and receives of one pair of ranks on one channel, in issue order.
-using Queue = std::array<std::vector<Ref>, 2>;
-
-// The queues that a rank has used: it has few and uses them in turn.
-struct KnownQueue {
-  int peer = 0, channel = 0;
-  bool send = false;
-  Queue* queue = nullptr;
-};
-
-}  // namespace
-
-void Readiness::match_messages() {
-  std::map<std::tuple<int, int, int>, Queue> queues;  // from, to, channel
-  std::vector<KnownQueue> known;
-  for (int at = 0; at < static_cast<int>(program_.ranks.size()); ++at) {
-    const RankProgram& rank = program_.ranks[at];
-    known.clear();
-    for (int i = 0; i < static_cast<int>(rank.instructions.size()); ++i) {
-      const Instruction& instruction = rank.instructions[i];
-      if (!instruction.is_message()) continue;
-      const int peer = instruction.peer, channel = instruction.channel();
-      const bool send = instruction.is_send();
-      auto found = std::find_if(known.begin(), known.end(), [&](const KnownQueue& one) {
-        return one.channel == channel && one.send == send && one.peer == peer;
-      });
-      if (found == known.end()) {
-        if (program_.position_of(peer) < 0 || peer == rank.rank) {
-          mismatch({at, i}, "peer " + std::to_string(peer) + " is no other rank");
-          continue;
-        }
-        Queue& queue = queues[{send ? rank.rank : peer, send ? peer : rank.rank, channel}];
-        found = known.insert(known.end(), {peer, channel, send, &queue});
-      }
-      (*found->queue)[send ? 0 : 1].push_back({at, i});
-    }
-  }
-  for (const auto& [key, ends] : queues) {
-    const size_t matched = std::min(ends[0].size(), ends[1].size());
-    for (size_t k = 0; k < matched; ++k) {
-      partner_[flat(ends[0][k])] = ends[1][k];
-      partner_[flat(ends[1][k])] = ends[0][k];
-    }
-    for (int side = 0; side < 2; ++side) {
-      for (size_t k = matched; k < ends[side].size(); ++k) {
-        mismatch(ends[side][k], side == 0 ? "nobody receives it" : "nobody sends it");
-      }
-    }
-  }
-}
-
-void Readiness::match_collectives() {
+void Readiness::match_collectives(const std::vector<Ref>& collectives) {
   const int groups = static_cast<int>(program_.groups.size());
   std::vector<std::vector<std::vector<Ref>>> issued(groups);  // by group, by member that issues
   std::vector<Ref> strangers;
-  for (int at = 0; at < static_cast<int>(program_.ranks.size()); ++at) {
-    const RankProgram& rank = program_.ranks[at];
-    for (int i = 0; i < static_cast<int>(rank.instructions.size()); ++i) {
-      const int g = rank.instructions[i].group;
-      if (g < 0) continue;
-      if (g >= groups || !program_.groups[g].has(rank.rank)) {
-        strangers.push_back({at, i});
-        continue;
-      }
-      if (issued[g].empty() || issued[g].back().front().at != at) issued[g].emplace_back();
-      issued[g].back().push_back({at, i});
+  for (const Ref ref : collectives) {
+    const int g = instruction_at(program_, ref).group;
+    if (g >= groups || !program_.groups[g].has(program_.ranks[ref.at].rank)) {
+      strangers.push_back(ref);
+      continue;
     }
+    if (issued[g].empty() || issued[g].back().front().at != ref.at) issued[g].emplace_back();
+    issued[g].back().push_back(ref);
   }
   for (int g = 0; g < groups; ++g) match_group(g, issued[g]);
   for (Ref ref : strangers) {
@@ -149,7 +184,11 @@ void Readiness::match_group(int group, const std::vector<std::vector<Ref>>& issu
 }
 
 void Readiness::add_unit(std::span<const Ref> members) {
-  for (Ref ref : members) shared_[flat(ref)] = num_shared();
+  if (shared_.empty()) shared_.assign(refs_.size(), -1);
+  for (Ref ref : members) {
+    shared_[flat(ref)] = num_shared();
+    links_[flat(ref)].role = Role::kShares;
+  }
   unit_members_.insert(unit_members_.end(), members.begin(), members.end());
   unit_begin_.push_back(static_cast<int>(unit_members_.size()));
 }
@@ -157,8 +196,8 @@ void Readiness::add_unit(std::span<const Ref> members) {
 // Both ends of a message, each in its turn on its list.
 void Readiness::form_meetings() {
   for (const Ref ref : refs_) {
-    const Ref other = partner_[flat(ref)];
-    if (other.at < 0 || shared_[flat(ref)] >= 0) continue;
+    const Ref other = links_[flat(ref)].partner;
+    if (other.at < 0 || links_[flat(ref)].role == Role::kShares) continue;
     const Ref members[] = {ref, other};
     add_unit(members);
   }

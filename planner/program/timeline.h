@@ -10,12 +10,13 @@
 #include "planner/program/instruction.h"
 #include "planner/program/readiness.h"
 #include "planner/program/step_table.h"
+#include "planner/program/step_times.h"
 
 namespace shardwright {
 
 struct EventTime {
   Nanoseconds start = 0, end = 0;  // start: when it could run, waiting for others excluded
-  std::vector<Nanoseconds> steps;  // parallel to steps_of(instruction); may be empty
+  StepTimes steps;                 // parallel to those of the StepTable; may be empty
   Nanoseconds duration() const { return end - start; }
   friend bool operator==(const EventTime&, const EventTime&) = default;
 };

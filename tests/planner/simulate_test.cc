@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <tuple>
 
 #include "planner/footprint.h"
+#include "planner/program/buffers.h"
 #include "tests/planner/support.h"
 
 namespace shardwright {
@@ -230,6 +232,79 @@ TEST(Simulate, StepsAddUpAndTimelinesReadBack) {
   const Result<Timeline> again = read_timeline(to_json(timeline), "timeline");
   ASSERT_TRUE(again.ok()) << again.error().line();
   EXPECT_TRUE(*again == timeline);
+}
+
+// What simulate says, the slow way: every unit after what the rule puts before it, in the order of
+// walk(), and all changes of memory sorted.
+Timeline plain_simulation(const Program& program, const Readiness& rule,
+                          const ProgramCosts& costs) {
+  Timeline out;
+  for (const RankProgram& rank : program.ranks) {
+    out.ranks.push_back({rank.rank, 0, -1, {}});
+    out.ranks.back().events.resize(rank.instructions.size());
+  }
+  rule.walk([&](std::span<const Ref> unit) {
+    Nanoseconds start = 0, duration = 0;
+    for (Ref ref : unit) {
+      rule.for_each_before(ref, [&](Ref before) {
+        start = std::max(start, out.ranks[before.at].events[before.index].end);
+      });
+      duration = std::max(duration, costs.instruction[ref.at][ref.index]);
+    }
+    for (Ref ref : unit) out.ranks[ref.at].events[ref.index] = {start, start + duration, {}};
+  });
+  for (size_t at = 0; at < program.ranks.size(); ++at) {
+    RankTimeline& rank = out.ranks[at];
+    std::vector<std::tuple<Nanoseconds, int, int, Bytes>> changes;  // time, order, index, bytes
+    for (int i = 0; i < static_cast<int>(rank.events.size()); ++i) {
+      const EventTime& event = rank.events[i];
+      const Effects effects = effects_of(program, program.ranks[at].instructions[i]);
+      Bytes made = 0, freed = 0;
+      for (const Buffer& buffer : effects.allocates) made += bytes_of(program, buffer);
+      for (const Buffer& buffer : effects.frees) freed += bytes_of(program, buffer);
+      changes.emplace_back(event.start, 1, i, made);
+      changes.emplace_back(event.end, event.start == event.end ? 2 : 0, i, -freed);
+    }
+    std::sort(changes.begin(), changes.end());
+    Bytes live = rank.peak_bytes = resident_bytes(program, program.ranks[at]);
+    for (const auto& [time, order, index, bytes] : changes) {
+      live += bytes;
+      if (live <= rank.peak_bytes) continue;
+      rank.peak_bytes = live;
+      rank.peak_index = index;
+    }
+  }
+  return out;
+}
+
+// Durations of 0 to 3 ns: most instructions start and end together with others.
+TEST(Simulate, EqualsThePlainWay) {
+  std::mt19937 random(7);
+  const ModelSpec gpt = shipped_model("tiny-gpt"), llama = shipped_model("tiny-llama");
+  for (int i = 0; i < 200; ++i) {
+    const ModelSpec& model = i % 2 == 0 ? gpt : llama;
+    const Plan plan = i % 3 == 0 ? random_split(model, &random) : random_plan(model, &random);
+    Program program = compile(model, plan, {i % 4 != 0, i % 5 == 0});
+    if (i % 7 == 0) program.messages = MessageMode::kRendezvous;
+    const Readiness rule(program);
+    if (!rule.walk([](std::span<const Ref>) {}).empty()) continue;  // blocked as it is
+    ProgramCosts costs;
+    for (const RankProgram& rank : program.ranks) {
+      costs.instruction.emplace_back();
+      for (size_t k = 0; k < rank.instructions.size(); ++k) {
+        costs.instruction.back().push_back(static_cast<Nanoseconds>(random() % 4));
+      }
+    }
+    const Timeline fast = simulate(program, rule, costs);
+    const Timeline plain = plain_simulation(program, rule, costs);
+    for (size_t at = 0; at < program.ranks.size(); ++at) {
+      const RankTimeline &a = fast.ranks[at], &b = plain.ranks[at];
+      EXPECT_EQ(a.events.size(), b.events.size());
+      EXPECT_TRUE(a.events == b.events) << i << " " << plan.label() << " rank " << at;
+      EXPECT_EQ(a.peak_bytes, b.peak_bytes) << i << " " << plan.label() << " rank " << at;
+      EXPECT_EQ(a.peak_index, b.peak_index) << i << " " << plan.label() << " rank " << at;
+    }
+  }
 }
 
 // Where messages share the compute lane the peak is known without simulation: at the first backward

@@ -122,7 +122,10 @@ double Estimator::Timer::pass_seconds(const Pass& spent, double sharding, double
   join(spent.cp, plan_->split.cp_kind == CpKind::kRing, &parts->context);
   join(spent.ep, overlap.experts, &parts->experts);
   join(sharding, overlap.parameters, &parts->sharding);
-  join(copies, true, &parts->host);  // on a stream of their own, one layer ahead
+  // Copies go one layer ahead, by copy engines: unlike collectives they take no processors, and of
+  // the memory's bandwidth a few percent.
+  parts->host += std::max(0.0, copies - busy);
+  busy = std::max(busy, copies);
   const double host = kernels_.host_share *
                       (spent.steps * at(Factor::kHostStep) + spent.moe * at(Factor::kHostMoe));
   const double seconds = smooth_max(busy, host);

@@ -102,7 +102,7 @@ Json full_device() {
                                 {"topology", "ring"},
                                 {"curves", Json::array({curve})}}});
   json["power"] = {{"watts", 350.5}, {"source", "data sheet"}};
-  json["host_link"] = {{"gb_per_s", 64}, {"source", "data sheet"}};
+  json["host_link"] = {{"gb_per_s", 64.5}, {"source", "data sheet"}};
   Json rates = json["rates"][0];
   rates["active_ranks"] = 3;
   rates["gemm"]["bf16"]["forward"]["correction"] = {{"knots", {{1.0, 2.0}, {1.0}, {16.0, 32.0}}},
@@ -126,7 +126,7 @@ TEST(DeviceProfileJson, ReadsEveryPart) {
   EXPECT_EQ(device->memory_bytes, 1 << 30);
   EXPECT_EQ(device->peak_flops_per_s.at(DataType::kBf16), 1e14);
   EXPECT_EQ(device->power.watts, 350.5);
-  EXPECT_EQ(device->host_link.bytes_per_s, 64e9);
+  EXPECT_EQ(device->host_link.bytes_per_s, 64.5e9);
   EXPECT_EQ(device->power.source, "data sheet");
   ASSERT_EQ(device->links.size(), 1u);
   EXPECT_TRUE(device->links[0].network);

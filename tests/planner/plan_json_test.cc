@@ -43,8 +43,13 @@ TEST(PlanJson, RoundTripsByteForByte) {
   const ModelSpec gpt = shipped_model("tiny-gpt"), llama = shipped_model("tiny-llama");
   for (int i = 0; i < 40; ++i) {
     const ModelSpec& model = i % 2 == 0 ? gpt : llama;
-    PlanFile file =
-        plan_file(model, i % 4 < 2 ? random_plan(model, &random) : random_split(model, &random));
+    Plan plan = random_plan(model, &random);
+    if (i % 4 >= 2) {
+      plan.replica_batches.assign(static_cast<size_t>(plan.dp), plan.global_batch / plan.dp);
+      plan.replica_batches.front() += plan.micro_batch;
+      plan.global_batch += plan.micro_batch;
+    }
+    PlanFile file = plan_file(model, plan);
     if (i % 3 == 0) {
       file.limits.emplace();
       file.limits->pins = {"tp=1|2|4"};

@@ -8,8 +8,12 @@ namespace {
 class Shares {
  public:
   Shares(const ModelSpec& model, const Estimator::PartSeconds& parts, int64_t chunks,
-         bool ends_may_be_empty, const std::vector<double>& speed)
-      : chunks_(chunks), least_at_ends_(ends_may_be_empty ? 0 : 1), parts_(parts), speed_(speed) {
+         bool ends_may_be_empty, const std::vector<double>& speed, const std::vector<int64_t>& most)
+      : chunks_(chunks),
+        least_at_ends_(ends_may_be_empty ? 0 : 1),
+        parts_(parts),
+        speed_(speed),
+        most_(most) {
     layers_.reserve(model.layer_kind.size());
     for (int kind : model.layer_kind) layers_.push_back(parts.kinds[kind]);
     uniform_ = model.kinds.size() == 1;
@@ -21,6 +25,7 @@ class Shares {
     for (double layer : layers_) high += layer;
     high *= slowest_speed();
     low = high / static_cast<double>(chunks_) / slowest_speed() / 2;
+    if (!most_.empty() && !may_hold_all(high)) return {};
     // Half the interval until it no longer tells layers apart.
     for (int i = 0; i < kHalvings; ++i) {
       const double middle = (low + high) / 2;
@@ -46,6 +51,10 @@ class Shares {
 
   // Layers from `first` on that chunk `chunk` does within `limit`.
   int64_t room(int64_t chunk, int64_t first, double limit) const {
+    const int64_t count = room_in_time(chunk, first, limit);
+    return most_.empty() ? count : std::min(count, most_[chunk]);
+  }
+  int64_t room_in_time(int64_t chunk, int64_t first, double limit) const {
     double left = limit / speed(chunk) - fixed(chunk);
     if (uniform_) {
       const double count = left / std::max(layers_.front(), 1e-15);
@@ -59,6 +68,13 @@ class Shares {
     return std::max(least(chunk), count);
   }
 
+  // Whether the chunks hold all layers when only their number is limited.
+  bool may_hold_all(double limit) const {
+    for (int64_t chunk = 0; chunk < chunks_; ++chunk) {
+      if (most_[chunk] < least(chunk)) return false;
+    }
+    return holds_all(limit);
+  }
   bool holds_all(double limit) const {
     const auto all = static_cast<int64_t>(layers_.size());
     int64_t first = 0;
@@ -69,7 +85,7 @@ class Shares {
         return false;
       }
       first = std::min(all, first + count);
-      if (uniform_ && chunk == 1 && chunks_ > 3 && speed_.empty()) {
+      if (uniform_ && chunk == 1 && chunks_ > 3 && speed_.empty() && most_.empty()) {
         // Chunks between the ends hold the same.
         first = std::min(all, first + count * (chunks_ - 3));
         chunk = chunks_ - 2;
@@ -137,6 +153,7 @@ class Shares {
   int64_t chunks_, least_at_ends_;
   const Estimator::PartSeconds& parts_;
   const std::vector<double>& speed_;
+  const std::vector<int64_t>& most_;
   std::vector<double> layers_;
   bool uniform_ = false;
   double limit_ = 0;
@@ -147,9 +164,23 @@ class Shares {
 
 std::vector<int64_t> chunk_layers(const ModelSpec& model, const Estimator::PartSeconds& parts,
                                   int64_t chunks, bool ends_may_be_empty,
-                                  const std::vector<double>& speed) {
+                                  const std::vector<double>& speed,
+                                  const std::vector<int64_t>& most) {
   if (chunks == 1) return {model.layers()};
-  return Shares(model, parts, chunks, ends_may_be_empty, speed).run();
+  return Shares(model, parts, chunks, ends_may_be_empty, speed, most).run();
+}
+
+double slowest_chunk(const ModelSpec& model, const Estimator::PartSeconds& parts,
+                     const std::vector<int64_t>& layers, const std::vector<double>& speed) {
+  double slowest = 0;
+  size_t layer = 0;
+  for (size_t chunk = 0; chunk < layers.size(); ++chunk) {
+    double time =
+        (chunk == 0 ? parts.embedding : 0) + (chunk + 1 == layers.size() ? parts.head : 0);
+    for (int64_t i = 0; i < layers[chunk]; ++i) time += parts.kinds[model.layer_kind[layer++]];
+    slowest = std::max(slowest, time * (speed.empty() ? 1 : speed[chunk]));
+  }
+  return slowest;
 }
 
 }  // namespace shardwright

@@ -12,6 +12,7 @@
 #include "planner/schedule/schedule.h"
 #include "planner/search/known_choices.h"
 #include "planner/search/leaf.h"
+#include "planner/search/memory_layers.h"
 #include "planner/search/pipeline_bound.h"
 #include "planner/search/plan_space.h"
 #include "planner/search/stack_simulation.h"
@@ -140,6 +141,12 @@ class Search {
       const int64_t leaves = space_.leaves(mesh, pipelines[i]);
       Plan plan = space_.plan_of(mesh, layer, pipelines[i]);
       if (!place_layers(mesh, &plan, leaves)) continue;
+      std::vector<int64_t> by_memory = layers_that_fit(software_, known_, space_, limit_, plan);
+      if (by_memory != plan.stage_layers) {
+        plan.stage_layers = by_memory;
+        by_memory_.emplace(std::tuple(item.mesh, item.layer, static_cast<int>(i)),
+                           std::move(by_memory));
+      }
       const PlanPrices& prices = software_.prices(plan);
       ++result_.stats.priced;
       push({pipeline_bound_s(plan, prices), 0, Item::kPipeline, item.mesh, item.layer,
@@ -227,6 +234,8 @@ class Search {
                                space_.pipelines(mesh.pp)[item.pipeline]);
     shares_.clear();
     SW_CHECK(place_layers(mesh, &plan, 0), "a pipeline in the queue is legal");
+    const auto found = by_memory_.find({item.mesh, item.layer, item.pipeline});
+    if (found != by_memory_.end()) plan.stage_layers = found->second;
     return plan;
   }
 
@@ -427,6 +436,8 @@ class Search {
 
   std::unordered_map<uint64_t, WholeSeconds> wholes_;
   std::map<std::pair<int64_t, bool>, std::vector<int64_t>> shares_;  // of the layers at hand
+  // Of pipelines whose layers by speed do not fit, by mesh, layer choice and pipeline.
+  std::map<std::tuple<int, int, int>, std::vector<int64_t>> by_memory_;
   std::vector<Leaf> leaves_;  // of the pipeline and recomputation at hand
   bool keeps_all_ = true;     // neither recomputing nor offloading is a choice
   double memory_share_ = 0;   // of the plan that first_that_fits found

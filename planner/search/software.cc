@@ -250,6 +250,30 @@ std::vector<int64_t> Software::share_layers(const Plan& plan) {
   return chunk_layers(model_, parts(plan), chunks, plan.virtual_stages > 1, chunk_speeds(plan));
 }
 
+// A stage that does not fit may have fewer layers only. When none is left like this the sharing is
+// the fastest: it is so under conditions that every sharing that fits meets.
+bool Software::fit_layers(const MemoryLimit& limit, Plan* plan) {
+  std::vector<int64_t> most(plan->pp, model_.layers());
+  while (true) {
+    const std::vector<double> bytes = at(plan->tp).memory_model.device_bytes(*plan);
+    int64_t full = 0;
+    for (int64_t stage = 0; stage < plan->pp; ++stage) {
+      if (bytes[stage] <= usable_bytes(*plan, stage, limit)) continue;
+      most[stage] = plan->stage_layers[stage] - 1;
+      ++full;
+    }
+    if (full == 0) return true;
+    if (full == plan->pp) return false;  // all of them would have to have fewer
+    plan->stage_layers =
+        chunk_layers(model_, parts(*plan), plan->pp, false, chunk_speeds(*plan), most);
+    if (plan->stage_layers.empty()) return false;
+  }
+}
+
+double Software::slowest_chunk_s(const Plan& plan) {
+  return slowest_chunk(model_, parts(plan), plan.stage_layers, chunk_speeds(plan));
+}
+
 // Times of the chunks' devices against those of the fastest kind; empty: there is one kind.
 std::vector<double> Software::chunk_speeds(const Plan& plan) {
   if (kinds_.size() == 1) return {};
@@ -319,6 +343,15 @@ double Software::fullest_share(const Plan& plan, const MemoryLimit& limit) {
   if (kinds_.size() == 1 || limit.bytes > 0) return device_bytes(plan) / usable_bytes(limit);
   const int64_t stage = fullest_stage(plan, limit);
   return at(plan.tp).memory_model.device_bytes(plan)[stage] / usable_bytes(plan, stage, limit);
+}
+
+double Software::emptiest_share(const Plan& plan, const MemoryLimit& limit) {
+  const std::vector<double> bytes = at(plan.tp).memory_model.device_bytes(plan);
+  double least = std::numeric_limits<double>::infinity();
+  for (int64_t stage = 0; stage < plan.pp; ++stage) {
+    least = std::min(least, bytes[stage] / usable_bytes(plan, stage, limit));
+  }
+  return least;
 }
 
 int64_t Software::fullest_stage(const Plan& plan, const MemoryLimit& limit) {

@@ -56,6 +56,12 @@ class Software {
   // Shares the batch over replicas by the speed of their devices, so that the slowest is done as
   // early as possible (replica_shares.h). False, and nothing changed, where that is equally.
   bool share_batch(Plan* plan);
+  // The same under the condition that every stage fits: moves layers from stages that do not to
+  // others. False when there is no such sharing. REQUIRES: one chunk a stage, layers of one kind,
+  // stage_layers of share_layers.
+  bool fit_layers(const MemoryLimit& limit, Plan* plan);
+  // What share_layers and fit_layers make as small as they can.
+  double slowest_chunk_s(const Plan& plan);
 
   // As the device reports it, on the fullest stage.
   double device_bytes(const Plan& plan);
@@ -63,6 +69,7 @@ class Software {
   RankMemory memory(const Plan& plan, int64_t stage);  // with the moment of the peak and its parts
   // What the fullest stage needs of what its devices may use; up to 1 fits.
   double fullest_share(const Plan& plan, const MemoryLimit& limit);
+  double emptiest_share(const Plan& plan, const MemoryLimit& limit);  // of the emptiest stage
   // The stage whose share that is, and what its devices may use.
   int64_t fullest_stage(const Plan& plan, const MemoryLimit& limit);
   double usable_bytes(const Plan& plan, int64_t stage, const MemoryLimit& limit) const;

@@ -1,11 +1,13 @@
 // Every plan of a small space, legal ones priced and simulated one by one, whatever memory they
-// need: what answers of searches are held against.
+// need: what answers of searches are held against. The request's memory decides about layers alone
+// (memory_layers.h, which has a test of its own).
 #pragma once
 
 #include <vector>
 
 #include "planner/schedule/schedule.h"
 #include "planner/search/full_search.h"
+#include "planner/search/memory_layers.h"
 #include "planner/search/pipeline_bound.h"
 #include "planner/search/plan_space.h"
 
@@ -14,7 +16,8 @@ namespace shardwright {
 class AllPlans {
  public:
   // REQUIRES: request.ranks is set.
-  AllPlans(Software& software, const SpaceRequest& request) : software_(software) {
+  AllPlans(Software& software, const SpaceRequest& request, bool fitting_only = false)
+      : software_(software), limit_(memory_limit_of(request)), fitting_only_(fitting_only) {
     const Plan base = base_plan(software.model(), request);
     const PlanSpace space(software.model(), software.cluster(), request.ranks, base,
                           request.constraints);
@@ -39,6 +42,10 @@ class AllPlans {
     if (!plan.stage_layers.empty() && plan.schedule == ScheduleKind::kSynthesised) {
       set_schedule_units(software_.prices(plan), &plan);
     }
+    const KnownChoices known(software_, space);
+    if (!plan.stage_layers.empty() && !known.pipeline_refusal(plan)) {
+      plan.stage_layers = layers_that_fit(software_, known, space, limit_, plan);
+    }
     for (const RecomputeChoice& recompute : space.recomputations()) {
       std::vector<int64_t> layers = {0};
       if (recompute.kind == Recompute::kFull) {
@@ -50,12 +57,15 @@ class AllPlans {
           PlanSpace::set(recompute, n, &plan);
           PlanSpace::set(sharding, &plan);
           if (plan.stage_layers.empty() || !software_.refusals(plan).empty()) continue;
+          if (fitting_only_ && software_.fullest_share(plan, limit_) > 1) continue;
           plans.push_back(evaluate(software_, plan));
         }
       }
     }
   }
   Software& software_;
+  MemoryLimit limit_;
+  bool fitting_only_;
 };
 
 }  // namespace shardwright

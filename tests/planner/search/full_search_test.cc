@@ -82,18 +82,18 @@ TEST(FullSearch, EqualsEnumeration) {
       ASSERT_FALSE(software->plan_for("any"));
     }
     c.request.ranks = cluster.num_devices();
-    AllPlans all(*software, c.request);
-    std::sort(all.plans.begin(), all.plans.end(), [](const RankedPlan& a, const RankedPlan& b) {
-      return std::tuple(a.step_ns, a.memory_peak_bytes) <
-             std::tuple(b.step_ns, b.memory_peak_bytes);
-    });
-    for (const RankedPlan& plan : all.plans) {
-      EXPECT_LE(step_bound_s(plan.plan, software->prices(plan.plan)), plan.step_time_s)
-          << plan.plan.label();
-    }
     // Once with all memory, then with little more than the smallest plan needs.
     c.request.memory_limit = Bytes{1} << 50;
     for (int pass = 0; pass < 2; ++pass) {
+      AllPlans all(*software, c.request, pass > 0);
+      std::sort(all.plans.begin(), all.plans.end(), [](const RankedPlan& a, const RankedPlan& b) {
+        return std::tuple(a.step_ns, a.memory_peak_bytes) <
+               std::tuple(b.step_ns, b.memory_peak_bytes);
+      });
+      for (const RankedPlan& plan : all.plans) {
+        EXPECT_LE(step_bound_s(plan.plan, software->prices(plan.plan)), plan.step_time_s)
+            << plan.plan.label();
+      }
       std::vector<RankedPlan> fitting;
       for (const RankedPlan& plan : all.plans) {
         if (software->fullest_share(plan.plan, memory_limit_of(c.request)) <= 1) {
@@ -130,6 +130,54 @@ TEST(FullSearch, EqualsEnumeration) {
   }
   EXPECT_GT(compared, 80);
   EXPECT_GT(tight, 30);
+}
+
+// The same with less memory than any plan needs whose layers go by speed alone.
+TEST(FullSearch, EqualsEnumerationWhereLayersGoByMemory) {
+  std::mt19937 random(8);
+  int compared = 0;
+  for (int round = 0; round < 80; ++round) {
+    ModelSpec model = shipped_model(round % 2 == 0 ? "small-gpt" : "tiny-llama");
+    model.layer_kind.assign(4 + random() % 5, 0);
+    const ClusterSpec cluster = round % 3 == 0 ? mixed_cluster(2, kProfiles)
+                                               : load_cluster("h100-sxm-80gb:4", kProfiles).value();
+    const auto loaded = Software::load(model, cluster, "megatron-core-2025", kProfiles);
+    ASSERT_TRUE(loaded.ok()) << loaded.error().line();
+    Software* const software = loaded->get();
+    ASSERT_FALSE(software->plan_for("any"));
+    SpaceRequest request;
+    request.ranks = cluster.num_devices();
+    request.seq = 1024;
+    request.global_batch = 32;
+    request.headroom = 0;
+    request.top = 2;
+    request.memory_limit = Bytes{1} << 50;
+    for (const char* pin : {"pp=2|4", "virtual_stages=1", "optimizer_offload=false",
+                            "activation_offload=0", "cp=1"}) {
+      ASSERT_FALSE(request.constraints.add(ConstraintKind::kPin, pin));
+    }
+    request.constraints.add(ConstraintKind::kPin,
+                            round % 4 < 2 ? "recompute=none" : "recompute=none|full");
+    double least = 1e18;
+    for (const RankedPlan& plan : AllPlans(*software, request).plans) {
+      least = std::min(least, software->device_bytes(plan.plan));
+    }
+    request.memory_limit = static_cast<Bytes>(least * (1 - 0.0005 * (1 + round % 4)));
+    const AllPlans all(*software, request, true);
+    const auto result = search_space(*software, request);
+    ASSERT_TRUE(result.ok()) << result.error().line();
+    ASSERT_EQ(result->plans.empty(), all.plans.empty()) << round;
+    if (all.plans.empty()) continue;
+    ++compared;
+    const auto fastest = std::min_element(
+        all.plans.begin(), all.plans.end(),
+        [](const RankedPlan& a, const RankedPlan& b) { return a.step_ns < b.step_ns; });
+    EXPECT_EQ(result->plans.front().step_ns, fastest->step_ns)
+        << result->plans.front().plan.label() << " against " << fastest->plan.label();
+    EXPECT_NE(result->plans.front().plan.stage_layers,
+              software->share_layers(result->plans.front().plan));
+  }
+  EXPECT_GT(compared, 10);
 }
 
 // Without a pipeline nothing is left out: the parts and the fixed cost are the step.

@@ -374,6 +374,7 @@ Bytes Software::available() const {
 }
 
 Bytes Software::available_to(const Plan& plan, int64_t stage) const {
+  if (kinds_.size() == 1) return kinds_.front().memory;
   Bytes least = std::numeric_limits<Bytes>::max();
   for (int kind : kinds_of(plan, stage)) least = std::min(least, kinds_[kind].memory);
   return least;

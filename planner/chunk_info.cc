@@ -71,11 +71,8 @@ StateInfo state_info(const Plan& plan) {
   state.moment_type = plan.moment_type;
   state.offload = plan.optimizer_offload;
   if (plan.zero == 0) return state;
-  const int64_t replicas = plan.dp * plan.split.cp;
-  const int64_t shards = plan.shard_group == 0 ? replicas : plan.shard_group;
-  const int64_t holders = plan.tp * replicas / (plan.split.ep * plan.split.expert_tp(plan.tp));
-  state.shards = static_cast<int>(shards);
-  state.expert_shards = static_cast<int>(std::max<int64_t>(1, std::min(shards, holders)));
+  state.shards = static_cast<int>(shards_of(plan, false));
+  state.expert_shards = static_cast<int>(shards_of(plan, true));
   return state;
 }
 

@@ -96,7 +96,7 @@ double Estimator::Timer::clip_s() const {
 double Estimator::Timer::per_step_s() const {
   const bool one_by_one = plan_->zero == 1 || plan_->zero == 2;
   return at(Factor::kFixed) +
-         (one_by_one ? at(Factor::kMember) * static_cast<double>(shards(false)) : 0);
+         (one_by_one ? at(Factor::kMember) * static_cast<double>(shards_of(*plan_, false)) : 0);
 }
 
 // Waiting in proportion to the work: more of it on more nodes.

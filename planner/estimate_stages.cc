@@ -19,24 +19,15 @@ void add(EstimateParts* sum, const EstimateParts& part) {
 
 }  // namespace
 
-// Ranks that share a sharded copy of the dense parameters, or of the routed experts.
-int64_t Estimator::Timer::shards(bool experts) const {
-  const int64_t replicas = plan_->dp * plan_->split.cp;
-  const int64_t dense = plan_->shard_group == 0 ? replicas : plan_->shard_group;
-  if (!experts) return dense;
-  const int64_t holders =
-      plan_->tp * replicas / (plan_->split.ep * plan_->split.expert_tp(plan_->tp));
-  return std::max<int64_t>(1, std::min(dense, holders));
-}
-
 // A collective over the sharded copies: of the dense parameters, then of the experts.
 double Estimator::Timer::sharded_bytes_s(CollectiveKind kind, double dense, double experts,
                                          double size, int64_t stage) const {
   const int64_t block = plan_->split.ep * plan_->split.expert_tp(plan_->tp);
   double seconds =
-      collective(kind, Axis::kDp, dense * size, group(stage, plan_->tp, shards(false)));
+      collective(kind, Axis::kDp, dense * size, group(stage, plan_->tp, shards_of(*plan_, false)));
   if (experts > 0) {
-    seconds += collective(kind, Axis::kExpertDp, experts * size, group(stage, block, shards(true)));
+    seconds += collective(kind, Axis::kExpertDp, experts * size,
+                          group(stage, block, shards_of(*plan_, true)));
   }
   return seconds;
 }
@@ -71,26 +62,35 @@ double Estimator::Timer::message_seconds(double bytes, int64_t from, int64_t to)
   return slowest;
 }
 
+// Sum of gradients over `replicas` ranks `stride` apart, of which `shard` neighbours share a copy:
+// scattered within the shard group (in every backward already with ZeRO 3), then the shards summed
+// over the groups.
+double Estimator::Timer::sum_s(Axis axis, double bytes, int64_t stage, int64_t stride,
+                               int64_t replicas, int64_t shard) const {
+  if (plan_->zero == 0) {
+    return collective(CollectiveKind::kAllReduce, axis, bytes, group(stage, stride, replicas));
+  }
+  double seconds = 0;
+  if (plan_->zero < 3) {
+    seconds += collective(CollectiveKind::kReduceScatter, axis, bytes, group(stage, stride, shard));
+  }
+  if (shard < replicas) {
+    seconds += collective(CollectiveKind::kAllReduce, axis, bytes / static_cast<double>(shard),
+                          group(stage, stride * shard, replicas / shard));
+  }
+  return seconds;
+}
+
 // Gradients over all replicas after (or behind) the last backward.
 double Estimator::Timer::reduction_s(const StageTimes& stage) const {
   const double size = static_cast<double>(size_of(plan_->gradient_type));
   const int64_t replicas = plan_->dp * plan_->split.cp;
-  if (plan_->zero == 3) {
-    // Scattered in every backward already; copies of the shards remain to be summed.
-    const int64_t shard = shards(false);
-    return collective(CollectiveKind::kAllReduce, Axis::kDp,
-                      stage.all.dense * size / static_cast<double>(shard),
-                      group(stage.number, plan_->tp * shard, replicas / shard));
-  }
-  const int64_t block = plan_->split.ep * plan_->split.expert_tp(plan_->tp);
-  const bool whole = plan_->zero == 0 || plan_->shard_group != 0;
-  const auto kind = whole ? CollectiveKind::kAllReduce : CollectiveKind::kReduceScatter;
-  double seconds =
-      collective(kind, Axis::kDp, stage.all.dense * size, group(stage.number, plan_->tp, replicas));
+  double seconds = sum_s(Axis::kDp, stage.all.dense * size, stage.number, plan_->tp, replicas,
+                         shards_of(*plan_, false));
   if (stage.all.experts > 0) {
-    seconds +=
-        collective(kind, Axis::kExpertDp, stage.all.experts * size,
-                   group(stage.number, block, std::max<int64_t>(1, plan_->tp * replicas / block)));
+    const int64_t block = plan_->split.ep * plan_->split.expert_tp(plan_->tp);
+    seconds += sum_s(Axis::kExpertDp, stage.all.experts * size, stage.number, block,
+                     std::max<int64_t>(1, plan_->tp * replicas / block), shards_of(*plan_, true));
   }
   return seconds;
 }
@@ -107,8 +107,9 @@ double Estimator::Timer::update_s(const StageTimes& stage) const {
   shape.gradients = static_cast<int64_t>(stage.all.dense + stage.all.experts);
   shape.updated = shape.gradients;
   if (plan_->zero > 0) {
-    shape.updated = static_cast<int64_t>(stage.all.dense / static_cast<double>(shards(false)) +
-                                         stage.all.experts / static_cast<double>(shards(true)));
+    shape.updated =
+        static_cast<int64_t>(stage.all.dense / static_cast<double>(shards_of(*plan_, false)) +
+                             stage.all.experts / static_cast<double>(shards_of(*plan_, true)));
   }
   if (plan_->zero == 3) shape.gradients = shape.updated;
   shape.optimizer = plan_->optimizer;

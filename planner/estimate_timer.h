@@ -114,10 +114,11 @@ class Estimator::Timer {
   double sharded_bytes_s(CollectiveKind kind, double dense, double experts, double size,
                          int64_t stage) const;
   bool stages_lie_alike() const;
+  double sum_s(Axis axis, double bytes, int64_t stage, int64_t stride, int64_t replicas,
+               int64_t shard) const;
   double reduction_s(const StageTimes& stage) const;
   double gather_s(const StageTimes& stage) const;
   double update_s(const StageTimes& stage) const;
-  int64_t shards(bool experts) const;
 
   // --- The whole step (estimate.cc) --------------------------------------------------------------
   struct Pipeline {

@@ -120,8 +120,7 @@ std::string rank_order(const Case& c) {
   const int64_t etp = split.expert_tp(c.plan.tp), holders = etp * split.ep;
   const int64_t replicas = c.plan.dp * split.cp, places = c.plan.tp * replicas;
   const int64_t all = places / holders;  // replicas of an expert
-  const int64_t shards = c.plan.shard_group > 0 ? c.plan.shard_group : replicas;
-  const int64_t expert_shards = std::max<int64_t>(1, std::min(shards, all));
+  const int64_t shards = shards_of(c.plan, false), expert_shards = shards_of(c.plan, true);
   const std::pair<int64_t, int64_t> groups[] = {
       {etp, split.ep},          {holders, all},
       {holders, expert_shards}, {holders * expert_shards, all / expert_shards},

@@ -113,6 +113,16 @@ int64_t Placement::chunk_of_stage(int64_t stage, int64_t k) const {
   return v_shaped && k == 1 ? 2 * pp - 1 - stage : stage + k * pp;
 }
 
+int64_t shards_of(const Plan& plan, bool experts) {
+  const int64_t replicas = plan.dp * plan.split.cp;
+  const int64_t group = plan.shard_group > 0 ? plan.shard_group : replicas;
+  if (!experts || group == 1) return group;
+  const int64_t block = plan.split.ep * plan.split.expert_tp(plan.tp);
+  // Copies are as many on every rank: where blocks do not fill the group, what divides all holders.
+  const int64_t holders = std::max<int64_t>(1, plan.tp * replicas / block);
+  return std::gcd(holders, std::max<int64_t>(1, plan.tp * group / block));
+}
+
 int64_t stage_of_chunk(const Plan& plan, int64_t chunk) {
   return Placement{is_v_shaped(plan.schedule, plan.virtual_stages), plan.pp}.stage_of_chunk(chunk);
 }

@@ -103,6 +103,11 @@ struct Plan {
   std::string label() const;
 };
 
+// Ranks that share one copy of what ZeRO shards, of the dense parameters or of the routed experts:
+// a shard group of replicas holds every dense parameter tp ways, every expert ep * etp ways. A
+// group of one shards nothing.
+int64_t shards_of(const Plan& plan, bool experts);
+
 // The stage of a chunk, and a stage's chunks: its k-th in model order, k < virtual_stages.
 int64_t stage_of_chunk(const Plan& plan, int64_t chunk);
 int64_t chunk_of_stage(const Plan& plan, int64_t stage, int64_t k);

@@ -10,16 +10,6 @@ namespace {
 constexpr double kGib = 1024.0 * 1024.0 * 1024.0;
 constexpr double kHalf = 2;  // bytes of a 16-bit element
 
-// Replicas that share one copy of what ZeRO shards.
-double replicas(const Plan& plan, bool experts) {
-  const int64_t block = plan.dp * plan.split.cp;
-  if (experts) {
-    const int64_t held = plan.split.ep * plan.split.expert_tp(plan.tp);
-    return static_cast<double>(std::max<int64_t>(1, plan.tp * block / held));
-  }
-  return static_cast<double>(plan.shard_group > 0 ? std::min(plan.shard_group, block) : block);
-}
-
 struct States {
   double weights = 0, gradients = 0, sharded = 0, gathered = 0, step = 0;
 };
@@ -33,7 +23,7 @@ States states_of(const MemoryStack& stack, const Plan& plan, const HeldParameter
   States states;
   for (const bool experts : {false, true}) {
     const double count = experts ? held.experts : held.dense;
-    const double shard = replicas(plan, experts);
+    const auto shard = static_cast<double>(shards_of(plan, experts));
     const double weights = plan.zero >= 3 ? kHalf / shard : kHalf;
     const double gradients = (unsharded - kHalf) / (plan.zero >= 2 ? shard : 1);
     states.weights += count * weights;

@@ -11,10 +11,11 @@ namespace {
 
 // The choices of a pipeline that need least memory: of every ZeRO stage the largest groups, of
 // every recomputation the most layers, as much on the host as may be, of what the framework knows.
-// Asking about memory is cheap, about the framework is not: what no sharing of layers can make fit
-// is left out first.
 class Smallest {
  public:
+  // What a plan takes of its devices; above 1 it is left out.
+  using Share = double (Software::*)(const Plan&, const MemoryLimit&);
+
   Smallest(Software& software, const KnownChoices& known, const PlanSpace& space,
            const MemoryLimit& limit)
       : software_(software), known_(known), limit_(limit), recomputations_(space.recomputations()) {
@@ -24,23 +25,25 @@ class Smallest {
                      });
   }
 
-  std::vector<Plan> of(Plan plan, const std::vector<ShardingChoice>& all) {
+  // Calls visit(plan) for each until it returns true; whether it did. Asking about memory is cheap,
+  // about the framework is not: what `share` leaves out is not asked about.
+  template <typename Visit>
+  bool any(Plan plan, const std::vector<ShardingChoice>& all, Share share, Visit&& visit) {
     std::map<int64_t, std::vector<ShardingChoice>> stages;
     for (const ShardingChoice& choice : all) stages[choice.zero].push_back(choice);
-    std::vector<Plan> out;
     for (auto& [zero, choices] : stages) {
       std::stable_sort(choices.begin(), choices.end(), needs_less);
       PlanSpace::set(choices.front(), &plan);
-      if (!may_fit(plan)) continue;
+      if (!may_fit(plan, share)) continue;
       for (const ShardingChoice& choice : choices) {
         PlanSpace::set(choice, &plan);
         PlanSpace::set(RecomputeChoice(), 0, &plan);
         if (!software_.refusals(plan).empty()) continue;
-        add(plan, &out);
+        if (any_recomputation(plan, share, visit)) return true;
         break;
       }
     }
-    return out;
+    return false;
   }
 
  private:
@@ -50,25 +53,28 @@ class Smallest {
     };
     return std::tuple(group(a), a.optimizer_offload) > std::tuple(group(b), b.optimizer_offload);
   }
-  bool may_fit(Plan plan) {
+  bool fits(const Plan& plan, Share share) { return (software_.*share)(plan, limit_) <= 1; }
+  bool may_fit(Plan plan, Share share) {
     return std::any_of(recomputations_.begin(), recomputations_.end(),
                        [&](const RecomputeChoice& choice) {
                          PlanSpace::set(choice, 0, &plan);
-                         return software_.emptiest_share(plan, limit_) <= 1;
+                         return fits(plan, share);
                        });
   }
-  void add(Plan plan, std::vector<Plan>* out) {
+  template <typename Visit>
+  bool any_recomputation(Plan plan, Share share, Visit&& visit) {
     std::set<std::pair<Recompute, uint32_t>> done;
     for (const RecomputeChoice& choice : recomputations_) {
       if (done.count({choice.kind, choice.modules})) continue;
       PlanSpace::set(choice, 0, &plan);
-      if (software_.emptiest_share(plan, limit_) > 1) continue;
+      if (!fits(plan, share)) continue;
       const std::vector<int64_t> layers = known_.layers(choice, plan);
       if (layers.empty()) continue;
       done.insert({choice.kind, choice.modules});
       PlanSpace::set(choice, layers.back(), &plan);
-      out->push_back(plan);
+      if (visit(plan)) return true;
     }
+    return false;
   }
 
   Software& software_;
@@ -86,21 +92,22 @@ std::vector<int64_t> layers_that_fit(Software& software, const KnownChoices& kno
                         plan.schedule != ScheduleKind::kSynthesised &&
                         software.model().kinds.size() == 1;
   if (!by_count || software.fullest_share(plan, limit) <= 1) return plan.stage_layers;
-  const std::vector<Plan> smallest =
-      Smallest(software, known, space, limit).of(plan, space.shardings(plan.dp * plan.split.cp));
-  const bool fits = std::any_of(smallest.begin(), smallest.end(), [&](const Plan& one) {
+  Smallest smallest(software, known, space, limit);
+  const std::vector<ShardingChoice>& shardings = space.shardings(plan.dp * plan.split.cp);
+  const bool fits = smallest.any(plan, shardings, &Software::fullest_share, [&](const Plan& one) {
     return software.fullest_share(one, limit) <= 1;
   });
   std::vector<int64_t> best = plan.stage_layers;
   if (fits) return best;
   double least = std::numeric_limits<double>::infinity();
-  for (Plan one : smallest) {
-    if (!software.fit_layers(limit, &one)) continue;
+  smallest.any(plan, shardings, &Software::emptiest_share, [&](Plan one) {
+    if (!software.fit_layers(limit, &one)) return false;
     const double slowest = software.slowest_chunk_s(one);
-    if (slowest >= least || known.pipeline_refusal(one)) continue;
+    if (slowest >= least || known.pipeline_refusal(one)) return false;
     least = slowest;
     best = one.stage_layers;
-  }
+    return false;
+  });
   return best;
 }
 

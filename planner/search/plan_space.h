@@ -11,8 +11,8 @@
 //             nothing, half or all saved activations on the host; ZeRO stage and shard group,
 //             overlap of gradients and of gathered weights, optimizer on the host or not
 //
-// Layers per chunk are not enumerated: they follow from the times of the parts (chunk_layers.h), and
-// where nothing fits with those from the stages' memory (memory_layers.h).
+// Layers per chunk are not enumerated: they follow from the times of the parts (chunk_layers.h),
+// and where nothing fits with those from the stages' memory (memory_layers.h).
 #pragma once
 
 #include <map>

@@ -64,7 +64,9 @@ class CompareCommand : public testing::Test {
       for (EventTime& event : rank.events) {
         event.start *= 2;
         event.end *= 2;
-        for (Nanoseconds& step : event.steps) step *= 2;
+        StepTimes steps;
+        for (Nanoseconds step : event.steps) steps.push_back(2 * step);
+        event.steps = steps;
       }
     }
     const RunSummary summary{2, 3, plan.tokens_per_step(), "threads", {slow.makespan()}};

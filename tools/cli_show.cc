@@ -9,6 +9,7 @@ namespace shardwright {
 void add_models(CLI::App& app, Action* action) {
   CLI::App* models = app.add_subcommand("models", "What a model consists of");
   models->require_subcommand(1);
+  models->footer("Example:\n  shardwright models show llama-3.1-8b");
   CLI::App* show = models->add_subcommand("show", "Parts and exact parameter counts");
   const auto path = std::make_shared<std::string>();
   const auto json = std::make_shared<bool>(false);
@@ -22,6 +23,7 @@ void add_models(CLI::App& app, Action* action) {
 void add_clusters(CLI::App& app, Action* action) {
   CLI::App* clusters = app.add_subcommand("clusters", "What the planner knows of a cluster");
   clusters->require_subcommand(1);
+  clusters->footer("Example:\n  shardwright clusters show h100-sxm-80gb:8x64");
   const auto text = std::make_shared<std::string>();
   const auto json = std::make_shared<bool>(false);
   CLI::App* show = clusters->add_subcommand("show", "Devices and links of a cluster");

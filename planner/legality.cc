@@ -220,7 +220,7 @@ std::string schedule(const Case& c) {
 }
 
 std::string microbatches(const Case& c) {
-  const int64_t slots = c.plan.pp * (c.plan.global_batch / (c.plan.dp * c.plan.micro_batch));
+  const int64_t slots = c.plan.pp * c.plan.microbatches();
   if (slots <= kMaxPipelineSlots) return "";
   return "pp " + text(c.plan.pp) + " times " + text(slots / c.plan.pp) +
          " microbatches are more than " + text(kMaxPipelineSlots) + " slots";

@@ -160,8 +160,7 @@ ChunkShape chunk_shape(const Plan& plan, int64_t index) {
 }
 
 RankNumbering numbering_of(const Plan& plan) {
-  const int64_t replica = plan.tp * plan.split.cp;
-  return {plan.rank_order == RankOrder::kTpCpPpDp ? replica : replica * plan.dp, plan.pp};
+  return RankNumbering::of(plan.rank_order, plan.tp * plan.split.cp, plan.dp, plan.pp);
 }
 
 Coordinates coordinates_of(const Plan& plan, int64_t rank) {

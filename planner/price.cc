@@ -64,9 +64,8 @@ class ProgramPricer {
     const ChunkInfo& chunk = program_.chunks.at(next.chunk);
     const int64_t replicas = int64_t{program_.replicas} * program_.cp, tp = chunk.tp;
     const int64_t etp = chunk.split.expert_tp(tp), holders = etp * chunk.split.ep;
-    const bool dp_last = program_.rank_order == RankOrder::kTpCpPpDp;
-    const RankNumbering numbering{dp_last ? tp * program_.cp : tp * replicas,
-                                  program_.world / (tp * replicas)};
+    const RankNumbering numbering = RankNumbering::of(
+        program_.rank_order, tp * program_.cp, program_.replicas, program_.world / (tp * replicas));
     const int64_t place = numbering.place_of(rank.rank);
     // Of `size` members `stride` apart, the one group that this rank belongs to.
     const auto around = [&](int64_t stride, int64_t size) {

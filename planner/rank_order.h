@@ -24,6 +24,10 @@ bool parse_rank_order(const std::string& name, RankOrder* out);
 // routed experts etp, ep and their replicas), whatever the order; `together` of them have ranks in
 // a row, followed by as many of each other stage.
 struct RankNumbering {
+  static RankNumbering of(RankOrder order, int64_t tp_cp, int64_t dp, int64_t pp) {
+    return {order == RankOrder::kTpCpPpDp ? tp_cp : tp_cp * dp, pp};
+  }
+
   int64_t together = 1;  // the whole stage where pp is the outermost axis
   int64_t pp = 1;
 

@@ -46,7 +46,10 @@ Result<ExplainReport> explain_stack(const ExplainArguments& arguments, const Loa
   if (!software) return software.error();
   const PlanLimits limits = limits_of(arguments, loaded);
   if (!limits.framework.empty()) {
-    if (auto error = (*software)->plan_for(limits.framework)) return *error;
+    if (auto error = (*software)->plan_for(limits.framework)) {
+      if (!arguments.framework.empty()) return *error;
+      return Error{printable(arguments.plan, 1000), "limits.for", error->found, error->expected};
+    }
   }
   const Result<IntervalTable> intervals = load_intervals(profiles);
   if (!intervals) return intervals.error();

@@ -85,7 +85,9 @@ std::string expected(const std::string& name, const std::string& value) {
     return parse_cp_kind(value, &kind) ? "" : "ring or all_to_all";
   }
   if (name == "activation_offload") {
-    return value == "0" || value == "0.5" || value == "1" ? "" : "0, 0.5 or 1";
+    const bool known = std::any_of(std::begin(kOffloadShares), std::end(kOffloadShares),
+                                   [&](const OffloadShare& one) { return value == one.name; });
+    return known ? "" : "0, 0.5 or 1";
   }
   if (name == "rank_order") {
     RankOrder order{};

@@ -13,6 +13,13 @@ namespace shardwright {
 
 enum class ConstraintKind { kPin, kBan, kMin, kMax };
 
+// Shares of saved activations that may go to the host, as a user names them.
+struct OffloadShare {
+  const char* name;
+  double share;
+};
+constexpr OffloadShare kOffloadShares[] = {{"0", 0}, {"0.5", 0.5}, {"1", 1}};
+
 class Constraints {
  public:
   // "tp=8", "schedule=1f1b", "recompute=full". A pin or ban may name several values: "tp=4|8".

@@ -3,13 +3,13 @@
 #include <algorithm>
 #include <limits>
 #include <queue>
-#include <set>
 #include <tuple>
 #include <unordered_map>
 
 #include "costmodel/check.h"
 #include "costmodel/pricer.h"
 #include "planner/schedule/schedule.h"
+#include "planner/search/answers.h"
 #include "planner/search/known_choices.h"
 #include "planner/search/leaf.h"
 #include "planner/search/memory_layers.h"
@@ -39,11 +39,6 @@ struct Item {
   }
 };
 
-bool better(const RankedPlan& a, const RankedPlan& b) {
-  return std::tuple(a.step_ns, a.memory_peak_bytes, a.plan.label()) <
-         std::tuple(b.step_ns, b.memory_peak_bytes, b.plan.label());
-}
-
 class Search {
  public:
   Search(Software& software, const SpaceRequest& request, const Plan& base)
@@ -53,11 +48,12 @@ class Search {
         space_(software.model(), software.cluster(), request.ranks, base, request.constraints),
         known_(software_, space_),
         meshes_(space_.meshes()),
-        limit_(memory_limit_of(request)) {}
+        limit_(memory_limit_of(request)),
+        answers_(request.top) {}
 
   SpaceResult run() {
     for (size_t mesh = 0; mesh < meshes_.size(); ++mesh) admit(static_cast<int>(mesh));
-    while (!queue_.empty() && static_cast<int>(result_.plans.size()) < request_.top) {
+    while (!queue_.empty() && !answers_.full()) {
       if (++popped_ % kProgressEvery == 0 && stopped()) break;
       const Item item = queue_.top();
       queue_.pop();
@@ -76,7 +72,7 @@ class Search {
           simulate_leaf(item);
           break;
         case Item::kSimulated:
-          accept(std::move(simulated_[item.plan]));
+          answers_.accept(std::move(simulated_[item.plan]));
           break;
       }
     }
@@ -303,7 +299,7 @@ class Search {
     const PlanPrices& prices = software_.prices(plan);
     ++result_.stats.priced;
     Leaf leaf{step_bound_s(plan, prices), memory_share_, step_ns(plan, prices)};
-    const bool useless = leaf.bound_s > worst_kept_ ||
+    const bool useless = leaf.bound_s > answers_.worst_s() ||
                          std::any_of(leaves_.begin(), leaves_.end(),
                                      [&](const Leaf& other) { return leaf.dominated_by(other); });
     if (useless) {
@@ -334,35 +330,13 @@ class Search {
     Item done{seconds, 0, Item::kSimulated, item.mesh, item.layer, item.pipeline};
     done.plan = static_cast<int>(simulated_.size());
     done.memory = ranked.memory_peak_bytes;
-    keep(ranked);
+    answers_.note(ranked);
     simulated_.push_back(std::move(ranked));
     push(done, 0);
   }
 
-  // Of plans with the same degrees and the same time only the one that needs least memory is an
-  // answer; it comes first.
-  void accept(RankedPlan plan) {
-    const auto degrees = [](const Plan& p) {
-      return std::tuple(p.dp, p.tp, p.pp, p.split.cp, p.split.cp_kind, p.split.ep,
-                        p.split.expert_tp(p.tp), p.split.sequence_parallel, p.micro_batch);
-    };
-    for (const RankedPlan& known : result_.plans) {
-      if (known.step_ns == plan.step_ns && degrees(known.plan) == degrees(plan.plan)) return;
-    }
-    result_.plans.push_back(std::move(plan));
-  }
-
-  // The time of the worst plan that may still be returned: what is slower needs no looking at.
-  void keep(const RankedPlan& ranked) {
-    // Plans of one time may turn out to be one answer.
-    if (!kept_times_.insert(ranked.step_ns).second) return;
-    kept_.push(to_seconds(ranked.step_ns));
-    if (static_cast<int>(kept_.size()) > request_.top) kept_.pop();
-    if (static_cast<int>(kept_.size()) == request_.top) worst_kept_ = kept_.top();
-  }
-
   void push(Item item, int64_t count) {
-    if (item.key > worst_kept_) {
+    if (item.key > answers_.worst_s()) {
       result_.stats.pruned_bound += count;
       return;
     }
@@ -389,8 +363,9 @@ class Search {
 
   void finish() {
     SpaceStats& stats = result_.stats;
-    stats.complete = queue_.empty() || static_cast<int>(result_.plans.size()) == request_.top;
-    if (!stats.complete) take_simulated();
+    stats.complete = queue_.empty() || answers_.full();
+    if (!stats.complete) answers_.accept_best(&simulated_);
+    result_.plans = std::move(answers_.plans());
     stats.lower_bound_s = reached_;
     if (!result_.plans.empty()) {
       const double best = result_.plans.front().step_time_s;
@@ -406,17 +381,6 @@ class Search {
     if (!result_.plans.empty() || nearest_) result_.rejections.clear();
   }
 
-  // Stopped early: the best of those simulated so far.
-  void take_simulated() {
-    for (RankedPlan& plan : simulated_) {
-      if (!plan.stages.empty()) result_.plans.push_back(std::move(plan));
-    }
-    std::sort(result_.plans.begin(), result_.plans.end(), better);
-    if (static_cast<int>(result_.plans.size()) > request_.top) {
-      result_.plans.resize(request_.top);
-    }
-  }
-
   Software& software_;
   const ModelSpec& model_;
   const SpaceRequest& request_;
@@ -428,9 +392,7 @@ class Search {
   std::priority_queue<Item> queue_;
   std::vector<Plan> plans_;            // of leaves
   std::vector<RankedPlan> simulated_;  // empty stages: given away as a result
-  std::priority_queue<double> kept_;   // times of the best so far, the worst on top
-  std::set<Nanoseconds> kept_times_;
-  double worst_kept_ = std::numeric_limits<double>::infinity();
+  Answers answers_;
   double reached_ = 0;  // no plan that is still open is faster
   int64_t order_ = 0, popped_ = 0, waiting_ = 0;
 

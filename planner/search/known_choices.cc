@@ -54,15 +54,19 @@ std::vector<int64_t> KnownChoices::all_layers(const RecomputeChoice& choice,
   return space_.recomputed_layers(plan.pp, plan.virtual_stages);
 }
 
-std::vector<ShardingChoice> smallest_shardings(const std::vector<ShardingChoice>& all) {
-  std::map<int64_t, ShardingChoice> best;
+bool needs_less_memory(const ShardingChoice& a, const ShardingChoice& b) {
   const auto rank = [](const ShardingChoice& c) {
     const int64_t group = c.shard_group == 0 ? std::numeric_limits<int64_t>::max() : c.shard_group;
     return std::tuple(group, c.optimizer_offload);
   };
+  return rank(a) > rank(b);
+}
+
+std::vector<ShardingChoice> smallest_shardings(const std::vector<ShardingChoice>& all) {
+  std::map<int64_t, ShardingChoice> best;
   for (const ShardingChoice& choice : all) {
     const auto [entry, fresh] = best.try_emplace(choice.zero, choice);
-    if (!fresh && rank(choice) > rank(entry->second)) entry->second = choice;
+    if (!fresh && needs_less_memory(choice, entry->second)) entry->second = choice;
   }
   std::vector<ShardingChoice> out;
   for (const auto& [zero, choice] : best) out.push_back(choice);

@@ -34,6 +34,8 @@ class KnownChoices {
   const PlanSpace& space_;
 };
 
+// Of two of one ZeRO stage: larger groups, then more on the host need less memory.
+bool needs_less_memory(const ShardingChoice& a, const ShardingChoice& b);
 // Of every ZeRO stage the largest groups, with the optimizer on the host where that is allowed:
 // more replicas and less on the device never need more memory.
 std::vector<ShardingChoice> smallest_shardings(const std::vector<ShardingChoice>& all);

@@ -4,7 +4,6 @@
 #include <limits>
 #include <map>
 #include <set>
-#include <tuple>
 
 namespace shardwright {
 namespace {
@@ -32,7 +31,7 @@ class Smallest {
     std::map<int64_t, std::vector<ShardingChoice>> stages;
     for (const ShardingChoice& choice : all) stages[choice.zero].push_back(choice);
     for (auto& [zero, choices] : stages) {
-      std::stable_sort(choices.begin(), choices.end(), needs_less);
+      std::stable_sort(choices.begin(), choices.end(), needs_less_memory);
       PlanSpace::set(choices.front(), &plan);
       if (!may_fit(plan, share)) continue;
       for (const ShardingChoice& choice : choices) {
@@ -47,12 +46,6 @@ class Smallest {
   }
 
  private:
-  static bool needs_less(const ShardingChoice& a, const ShardingChoice& b) {
-    const auto group = [](const ShardingChoice& c) {
-      return c.shard_group == 0 ? std::numeric_limits<int64_t>::max() : c.shard_group;
-    };
-    return std::tuple(group(a), a.optimizer_offload) > std::tuple(group(b), b.optimizer_offload);
-  }
   bool fits(const Plan& plan, Share share) { return (software_.*share)(plan, limit_) <= 1; }
   bool may_fit(Plan plan, Share share) {
     return std::any_of(recomputations_.begin(), recomputations_.end(),

@@ -33,8 +33,6 @@ std::vector<std::string> read_texts(Fields* fields, const char* name) {
 
 }  // namespace
 
-bool PlanLimits::any() const { return !line().empty(); }
-
 std::string PlanLimits::line() const {
   std::ostringstream out;
   const auto add = [&](const std::string& name, const std::string& value) {

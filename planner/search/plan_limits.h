@@ -17,9 +17,6 @@ struct PlanLimits {
   double headroom = 0.02;  // share of a device's memory left free, from 0 to below 1
   Bytes memory_limit = 0;  // of a device, instead of what it has; 0 = none
 
-  // Choices are pinned or bounded, or a framework or memory is named: something that another
-  // question might leave out.
-  bool any() const;
   // "--pin tp=4 --for any --memory-limit 40 GiB"; without the headroom.
   std::string line() const;
   // Fails on the first that names no choice or no value of one.

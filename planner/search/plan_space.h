@@ -46,12 +46,6 @@ struct RecomputeChoice {
   double activation_offload = 0;
   bool nothing() const { return kind == Recompute::kNone && activation_offload == 0; }
 };
-// Shares of saved activations that may go to the host, as a user names them.
-struct OffloadShare {
-  const char* name;
-  double share;
-};
-constexpr OffloadShare kOffloadShares[] = {{"0", 0}, {"0.5", 0.5}, {"1", 1}};
 struct ShardingChoice {
   int64_t zero = 0, shard_group = 0;
   bool overlap_gradients = true, overlap_parameters = true;

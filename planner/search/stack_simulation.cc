@@ -10,24 +10,41 @@
 
 namespace shardwright {
 
+namespace {
+
+struct Walked {
+  StepWalk walk;
+  ReplicaView slowest;
+  EstimateParts spent() const {
+    return stage_parts(slowest.plan, slowest.prices, walk.slowest_stage);
+  }
+};
+Walked walked(Software& software, const Plan& plan) {
+  const PlanPrices& prices = software.prices(plan);
+  return {walk_step(plan, prices, &software.orders()),
+          slowest_view(plan, prices, &software.orders())};
+}
+
+}  // namespace
+
 RankedPlan evaluate(Software& software, const Plan& plan) {
   RankedPlan out;
   out.plan = plan;
-  const PlanPrices& prices = software.prices(plan);
-  const StepWalk walk = walk_step(plan, prices, &software.orders());
+  const Walked all = walked(software, plan);
+  const StepWalk& walk = all.walk;
   out.step_ns = to_nanoseconds(walk.step_s);
   out.step_time_s = to_seconds(out.step_ns);
   out.tokens_per_s = static_cast<double>(plan.tokens_per_step()) / std::max(1e-9, out.step_time_s);
   out.bubble_share = walk.bubble_s / std::max(1e-12, walk.step_s);
-  const ReplicaView slowest = slowest_view(plan, prices, &software.orders());
-  const EstimateParts spent = stage_parts(slowest.plan, slowest.prices, walk.slowest_stage);
+  const EstimateParts spent = all.spent();
   TimeParts& parts = out.parts;
   parts.stage = walk.slowest_stage;
   parts.compute_s = spent.compute + spent.host;
   parts.tp_s = spent.tensor + spent.context + spent.experts;
   parts.dp_s = spent.sharding + spent.gradients + spent.parameters;
   parts.optimizer_s = spent.optimizer;
-  const double microbatches = prices.pace * static_cast<double>(slowest.plan.microbatches());
+  const PlanPrices& prices = all.slowest.prices;
+  const double microbatches = prices.pace * static_cast<double>(all.slowest.plan.microbatches());
   for (double message : prices.messages) {
     parts.pp_s = std::max(parts.pp_s, 2 * microbatches * message);
   }
@@ -39,12 +56,10 @@ RankedPlan evaluate(Software& software, const Plan& plan) {
 }
 
 Estimate estimate_walked(Software& software, const Plan& plan) {
-  const PlanPrices& prices = software.prices(plan);
-  const StepWalk walk = walk_step(plan, prices, &software.orders());
-  const ReplicaView view = slowest_view(plan, prices, &software.orders());
-  Estimate out{walk.step_s, stage_parts(view.plan, view.prices, walk.slowest_stage)};
+  const Walked all = walked(software, plan);
+  Estimate out{all.walk.step_s, all.spent()};
   // One stage waits for no other: what is left then is rounding to whole nanoseconds.
-  out.parts.bubble = walk.step_s - out.parts.total();
+  out.parts.bubble = out.step_s - out.parts.total();
   return out;
 }
 

@@ -199,6 +199,12 @@ TEST_F(Legality, Microbatches) {
   plan_.global_batch = int64_t{1} << 20;
   EXPECT_EQ(complaint(llama_, plan_, "microbatches"),
             "pp 2 times 524288 microbatches are more than 262144 slots");
+  // Shared equally these are as many slots as there may be; the replica that has most counts.
+  plan_.global_batch = int64_t{1} << 18;
+  EXPECT_EQ(complaint(llama_, plan_, "microbatches"), "");
+  plan_.replica_batches = {1, (int64_t{1} << 18) - 1};
+  EXPECT_EQ(complaint(llama_, plan_, "microbatches"),
+            "pp 2 times 262143 microbatches are more than 262144 slots");
 }
 
 TEST_F(Legality, MemoryRange) {

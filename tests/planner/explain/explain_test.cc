@@ -106,7 +106,8 @@ TEST_F(Explain, TieWhereTheGapIsWithinTheSpreadOfWhatDiffers) {
   for (size_t i = 0; i < here.parts.size(); ++i) {
     squares += std::pow(there.parts[i].seconds - here.parts[i].seconds, 2);
   }
-  EXPECT_NEAR(apart.spread_s, 0.1 * std::sqrt(squares), 1e-9);  // half the width is 10 %
+  EXPECT_NEAR(apart.spread_s, 0.1 * std::sqrt(squares),
+              1e-9);  // half the width is 10 %; sums of ns
   EXPECT_FALSE(apart.tie);
   EXPECT_TRUE(compare_plans(*software_, a, a, interval_).tie);
   EXPECT_TRUE(differences(a.plan, a.plan).empty());

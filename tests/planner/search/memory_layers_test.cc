@@ -18,10 +18,9 @@ namespace {
 const char* const kProfiles = SHARDWRIGHT_SOURCE_DIR "/profiles";
 
 std::unique_ptr<Software> software_for(const ModelSpec& model, const ClusterSpec& cluster) {
-  auto loaded = Software::load(model, cluster, "megatron-core-2025", kProfiles);
-  EXPECT_TRUE(loaded.ok());
-  EXPECT_FALSE((*loaded)->plan_for("any"));
-  return *std::move(loaded);
+  auto software = megatron_on(model, cluster, kProfiles);
+  EXPECT_FALSE(software->plan_for("any"));
+  return software;
 }
 
 // Calls each(layers per stage) for every sharing that leaves none without a layer.

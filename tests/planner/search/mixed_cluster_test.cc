@@ -14,9 +14,7 @@ namespace {
 const char* const kProfiles = SHARDWRIGHT_SOURCE_DIR "/profiles";
 
 std::unique_ptr<Software> software_for(const ModelSpec& model, const ClusterSpec& cluster) {
-  auto loaded = Software::load(model, cluster, "megatron-core-2025", kProfiles);
-  EXPECT_TRUE(loaded.ok());
-  return *std::move(loaded);
+  return megatron_on(model, cluster, kProfiles);
 }
 
 SpaceRequest request_of(int64_t ranks) {

@@ -80,10 +80,12 @@ void add_plan(CLI::App& app, Action* action) {
   sub->add_flag("--json", a->json, "Print JSON");
   add_questions(sub, &a->question);
   sub->footer(
-      "Choices that pins, bans and bounds may name: dp tp pp cp ep etp virtual_stages micro_batch\n"
-      "zero shard_group recompute_layers schedule recompute cp_kind rank_order\n"
-      "sequence_parallel overlap_gradients overlap_parameters optimizer_offload "
-      "activation_offload unlike_batches\n"
+      "Choices that pins, bans and bounds may name: dp tp pp cp ep etp virtual_stages "
+      "stage_layers\n"
+      "micro_batch zero shard_group recompute_layers schedule schedule_cap recompute cp_kind\n"
+      "rank_order sequence_parallel overlap_gradients overlap_parameters overlap_tensor\n"
+      "overlap_pipeline overlap_experts optimizer_offload activation_offload unlike_batches.\n"
+      "Layers per chunk: --pin stage_layers=7+8x2+9, or --min and --max of each.\n"
       "Example:\n"
       "  shardwright plan --model llama-3.1-8b --cluster h100-sxm-80gb:8x4 --precision bf16 \\\n"
       "    --seq 8192 --global-batch 256 --pin tp=4 -o plan.json\n"

@@ -40,6 +40,14 @@ PlanLimits limits_of(const ExplainArguments& arguments, const LoadedPlan& loaded
   return limits;
 }
 
+// What the search was asked for is in the plan's file.
+Error of_plan_file(Error error, const ExplainArguments& arguments) {
+  if (error.file != kCommandLine) return error;
+  error.file = printable(arguments.plan, 1000);
+  error.field = "limits." + error.field;
+  return error;
+}
+
 Result<ExplainReport> explain_stack(const ExplainArguments& arguments, const LoadedPlan& loaded) {
   const std::string profiles = default_profiles_dir();
   const auto software = Software::load(loaded.model, loaded.cluster, loaded.stack, profiles);
@@ -64,7 +72,7 @@ Result<ExplainReport> explain_stack(const ExplainArguments& arguments, const Loa
   ExplainReport report;
   report.limits = limits.line();
   Result<Explanation> explanation = explain(**software, request, loaded.plan, interval);
-  if (!explanation) return explanation.error();
+  if (!explanation) return of_plan_file(explanation.error(), arguments);
   report.explanation = *std::move(explanation);
   if (!request.constraints.empty()) {
     free.top = 1;

@@ -60,7 +60,9 @@ void run_by_fsdp(const Plan& plan, bool can_overlap_tensor, Overlap* overlap) {
   overlap->experts = false;
 }
 
-Overlap overlap_of(Framework framework, const Plan& plan) {
+}  // namespace
+
+Overlap overlap_run_by(Framework framework, const Plan& plan) {
   Overlap overlap = plan.overlap;
   switch (framework) {
     case Framework::kMegatron:
@@ -79,8 +81,6 @@ Overlap overlap_of(Framework framework, const Plan& plan) {
   }
   return overlap;
 }
-
-}  // namespace
 
 Plan without_idle_choices(const ModelSpec& model, const Plan& plan) {
   Plan out = plan;
@@ -113,7 +113,7 @@ Plan as_run_by(Framework framework, const ModelSpec& model, const Plan& plan,
   // One sharded copy over all replicas is no group of its own in any file.
   if (wanted.shard_group == wanted.dp * wanted.split.cp) wanted.shard_group = 0;
   Plan out = wanted;
-  out.overlap = overlap_of(framework, wanted);
+  out.overlap = overlap_run_by(framework, wanted);
   out = without_idle_choices(model, out);
   const auto note = [&](const char* name, bool before, bool after) {
     if (before != after) changed->push_back(std::string(name) + (after ? "=true" : "=false"));

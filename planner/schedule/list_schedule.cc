@@ -28,6 +28,11 @@ class ListSchedule {
       Line& line = lines_[stage];
       line.forwards.assign(shape.virtual_stages, 0);
       line.gradients.assign(shape.virtual_stages, 0);
+      for (int k = 0; k < shape.virtual_stages; ++k) {
+        const ChunkUnits& units = times.chunks[chunk_of(stage, k)];
+        const int64_t each = units.forward + units.backward_input + units.backward_weight;
+        line.left += shape.microbatches * each;
+      }
       line.order.reserve(3 * static_cast<size_t>(shape.microbatches) * shape.virtual_stages);
       if (fixed != nullptr) {
         for (const Slot& slot : (*fixed)[stage]) {
@@ -43,7 +48,9 @@ class ListSchedule {
     while (!events_.empty()) {
       const auto [now, stage] = events_.top();
       events_.pop();
-      if (lines_[stage].free_at <= now) act(stage, now);
+      if (lines_[stage].free_at > now) continue;
+      if (now + lines_[stage].left >= preference_.before) return {};
+      act(stage, now);
     }
     std::vector<std::vector<Slot>> orders;
     for (Line& line : lines_) {
@@ -58,6 +65,7 @@ class ListSchedule {
  private:
   struct Line {
     int64_t free_at = 0, held = 0;
+    int64_t left = 0;                      // time of the passes that it has not started
     std::vector<int> forwards, gradients;  // by chunk: done so far, microbatches in order
     std::vector<Slot> fixed, waiting;      // waiting: gradients of weights, from `weights` on
     size_t next = 0, weights = 0;          // next: of fixed
@@ -163,7 +171,9 @@ class ListSchedule {
   void start(int stage, const Slot& slot, int64_t now) {
     Line& line = lines_[stage];
     line.order.push_back(slot);
-    line.free_at = now + time_of(stage, slot);
+    const int64_t takes = time_of(stage, slot);
+    line.free_at = now + takes;
+    line.left -= takes;
     wake(line.free_at, stage);
     if (slot.kind == Slot::kBackwardWeight) {
       ++line.weights;
@@ -185,7 +195,8 @@ class ListSchedule {
   }
   void send(int chunk, bool gradient, int microbatch, int64_t when) {
     arrives(chunk, gradient, microbatch) = when;
-    wake(when, static_cast<int>(placement_.stage_of_chunk(chunk)));
+    const int stage = static_cast<int>(placement_.stage_of_chunk(chunk));
+    if (lines_[stage].free_at < when) wake(when, stage);  // otherwise it looks when it is free
   }
 
   const ScheduleShape& shape_;

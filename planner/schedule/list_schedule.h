@@ -2,6 +2,8 @@
 // run. synthesised.h tries several preferences and keeps the best orders.
 #pragma once
 
+#include <limits>
+
 #include "planner/schedule/walk.h"
 
 namespace shardwright {
@@ -14,13 +16,16 @@ struct Preference {
   // meanwhile waiting for at most so much of its own time; 0: never, 100: whenever it comes.
   int patience_pct = 100;
   int64_t held = 0;  // chunk-microbatches that a stage holds at most, virtual_stages or more
+  // Orders that take so long or longer are of no use: none are returned.
+  int64_t before = std::numeric_limits<int64_t>::max();
 };
 
 // Messages are taken to be free.
 std::vector<std::vector<Slot>> list_schedule(const ScheduleShape& shape, const PassTimes& times,
                                              const Preference& preference);
 
-// Forwards and gradients of inputs in the order of `orders`; only patience_pct and held count.
+// Forwards and gradients of inputs in the order of `orders`; only patience_pct, held and before
+// count.
 // REQUIRES: no stage of `orders` holds more than that, and no backward is whole.
 std::vector<std::vector<Slot>> move_weights(const ScheduleShape& shape,
                                             const std::vector<std::vector<Slot>>& orders,

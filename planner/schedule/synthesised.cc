@@ -54,6 +54,7 @@ class Synthesis {
 
   bool done() const { return best_ns_ <= bound_; }
   bool keep(Orders orders) {
+    if (orders.empty()) return true;  // no faster than the best
     const ScheduleWalk walk = walk_schedule(shape_, orders, times_);
     SW_CHECK_EQ(walk.stuck, size_t{0}, "synthesised order");
     const bool fits =
@@ -72,6 +73,7 @@ class Synthesis {
     for (int patience : kPatience) {
       if (done()) return;
       preference.patience_pct = patience;
+      preference.before = best_ns_;
       keep(move_weights(shape_, orders, times_, preference));
     }
   }
@@ -82,7 +84,7 @@ class Synthesis {
         if (!late_first && shape_.virtual_stages == 1) continue;
         for (int patience : kPatience) {
           if (done()) return;
-          keep(list_schedule(shape_, times_, {order, late_first, patience, held}));
+          keep(list_schedule(shape_, times_, {order, late_first, patience, held, best_ns_}));
         }
       }
     }

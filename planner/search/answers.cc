@@ -7,8 +7,11 @@ namespace shardwright {
 namespace {
 
 bool better(const RankedPlan& a, const RankedPlan& b) {
-  return std::tuple(a.step_ns, a.memory_peak_bytes, a.plan.label()) <
-         std::tuple(b.step_ns, b.memory_peak_bytes, b.plan.label());
+  const auto rank = [](const RankedPlan& one) {
+    return std::tuple(one.step_ns, one.plan.schedule == ScheduleKind::kSynthesised,
+                      one.memory_peak_bytes, one.plan.label());
+  };
+  return rank(a) < rank(b);
 }
 
 bool same_answer(const RankedPlan& a, const RankedPlan& b) {

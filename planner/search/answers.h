@@ -19,7 +19,7 @@ class Answers {
   double worst_s() const { return worst_s_; }  // infinity: anything may be an answer
 
   // No plan that is still open is faster. Of plans with the same degrees and the same time only the
-  // first is an answer: the one that needs least memory comes first.
+  // first is an answer: what frameworks know before a synthesised schedule, then least memory.
   void accept(RankedPlan plan);
   // Of a search that was stopped: the best of these as well. Plans without stages are none.
   void accept_best(std::vector<RankedPlan>* simulated);

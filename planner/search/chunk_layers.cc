@@ -8,19 +8,20 @@ namespace {
 class Shares {
  public:
   Shares(const ModelSpec& model, const Estimator::PartSeconds& parts, int64_t chunks,
-         bool ends_may_be_empty, const std::vector<double>& speed, const std::vector<int64_t>& most)
+         bool ends_may_be_empty, const std::vector<double>& speed, const ChunkBounds& bounds)
       : chunks_(chunks),
-        least_at_ends_(ends_may_be_empty ? 0 : 1),
+        least_(std::max<int64_t>(1, bounds.least)),
+        least_at_ends_(ends_may_be_empty ? bounds.least : least_),
         parts_(parts),
         speed_(speed),
-        most_(most) {
+        most_(bounds.most) {
     layers_.reserve(model.layer_kind.size());
     for (int kind : model.layer_kind) layers_.push_back(parts.kinds[kind]);
     uniform_ = model.kinds.size() == 1;
   }
 
   std::vector<int64_t> run() {
-    if (static_cast<int64_t>(layers_.size()) < chunks_ - 2 * (1 - least_at_ends_)) return {};
+    if (static_cast<int64_t>(layers_.size()) < least_from(0)) return {};
     double low = 0, high = fixed(0) + fixed(chunks_ - 1);
     for (double layer : layers_) high += layer;
     high *= slowest_speed();
@@ -46,7 +47,13 @@ class Shares {
     return (chunk == 0 ? parts_.embedding : 0) + (chunk == chunks_ - 1 ? parts_.head : 0);
   }
   int64_t least(int64_t chunk) const {
-    return chunk == 0 || chunk == chunks_ - 1 ? least_at_ends_ : 1;
+    return chunk == 0 || chunk == chunks_ - 1 ? least_at_ends_ : least_;
+  }
+  // Of this chunk and all behind it. REQUIRES: there are two or more chunks.
+  int64_t least_from(int64_t chunk) const {
+    if (chunk == chunks_) return 0;
+    const int64_t between = chunks_ - 1 - std::max<int64_t>(1, chunk);
+    return (chunk == 0 ? least_at_ends_ : 0) + between * least_ + least_at_ends_;
   }
 
   // Layers from `first` on that chunk `chunk` does within `limit`.
@@ -141,16 +148,14 @@ class Shares {
     std::vector<int64_t> share(chunks_);
     int64_t first = 0;
     for (int64_t chunk = 0; chunk < chunks_; ++chunk) {
-      const int64_t behind =
-          std::max<int64_t>(0, chunks_ - chunk - 2) + (chunk == chunks_ - 1 ? 0 : least_at_ends_);
-      share[chunk] = std::min(room(chunk, first, limit_), all - first - behind);
+      share[chunk] = std::min(room(chunk, first, limit_), all - first - least_from(chunk + 1));
       if (share[chunk] < least(chunk)) return {};
       first += share[chunk];
     }
     return first == all ? share : std::vector<int64_t>();
   }
 
-  int64_t chunks_, least_at_ends_;
+  int64_t chunks_, least_, least_at_ends_;
   const Estimator::PartSeconds& parts_;
   const std::vector<double>& speed_;
   const std::vector<int64_t>& most_;
@@ -164,10 +169,11 @@ class Shares {
 
 std::vector<int64_t> chunk_layers(const ModelSpec& model, const Estimator::PartSeconds& parts,
                                   int64_t chunks, bool ends_may_be_empty,
-                                  const std::vector<double>& speed,
-                                  const std::vector<int64_t>& most) {
-  if (chunks == 1) return {model.layers()};
-  return Shares(model, parts, chunks, ends_may_be_empty, speed, most).run();
+                                  const std::vector<double>& speed, const ChunkBounds& bounds) {
+  if (chunks > 1) return Shares(model, parts, chunks, ends_may_be_empty, speed, bounds).run();
+  const int64_t all = model.layers();
+  const bool within = all >= bounds.least && (bounds.most.empty() || all <= bounds.most.front());
+  return within ? std::vector<int64_t>{all} : std::vector<int64_t>();
 }
 
 double slowest_chunk(const ModelSpec& model, const Estimator::PartSeconds& parts,

@@ -13,14 +13,19 @@
 
 namespace shardwright {
 
-// speed[c] stretches the times of chunk c (slower devices above 1); empty: all alike. most[c]:
-// chunk c may not have more, of a model with one kind of layers; empty: no limit. Every chunk gets
-// a layer, but of several chunks a stage (`ends_may_be_empty`) the first and the last may do with
-// the embedding and the head. Empty when there are too few layers, or too many.
+// Of the layers of a chunk; more than the rules below say at the least.
+struct ChunkBounds {
+  int64_t least = 0;
+  std::vector<int64_t> most;  // by chunk; empty: no limit
+};
+
+// speed[c] stretches the times of chunk c (slower devices above 1); empty: all alike. Every chunk
+// gets a layer, but of several chunks a stage (`ends_may_be_empty`) the first and the last may do
+// with the embedding and the head. Empty when there are too few layers, or too many.
 std::vector<int64_t> chunk_layers(const ModelSpec& model, const Estimator::PartSeconds& parts,
                                   int64_t chunks, bool ends_may_be_empty,
                                   const std::vector<double>& speed = {},
-                                  const std::vector<int64_t>& most = {});
+                                  const ChunkBounds& bounds = {});
 
 // The time of the slowest chunk, in the same terms.
 double slowest_chunk(const ModelSpec& model, const Estimator::PartSeconds& parts,

@@ -8,13 +8,14 @@
 #include "costmodel/json.h"
 #include "costmodel/split.h"
 #include "planner/plan.h"
+#include "planner/search/layer_limits.h"
 
 namespace shardwright {
 namespace {
 
 constexpr const char* kCommandLine = "command line";
 constexpr int64_t kLargest = int64_t{1} << 30;
-constexpr std::array<const char*, 11> kNumbers = {"dp",
+constexpr std::array<const char*, 12> kNumbers = {"dp",
                                                   "tp",
                                                   "pp",
                                                   "cp",
@@ -24,14 +25,17 @@ constexpr std::array<const char*, 11> kNumbers = {"dp",
                                                   "micro_batch",
                                                   "zero",
                                                   "shard_group",
-                                                  "recompute_layers"};
-constexpr std::array<const char*, 5> kSwitches = {"sequence_parallel", "overlap_gradients",
-                                                  "overlap_parameters", "optimizer_offload",
-                                                  "unlike_batches"};
+                                                  "recompute_layers",
+                                                  "schedule_cap"};
+constexpr std::array<const char*, 8> kSwitches = {
+    "sequence_parallel", "overlap_gradients", "overlap_parameters", "overlap_tensor",
+    "overlap_pipeline",  "overlap_experts",   "optimizer_offload",  "unlike_batches"};
+constexpr const char* kLayers = "stage_layers";
 constexpr const char* kNames =
-    "dp, tp, pp, cp, ep, etp, virtual_stages, micro_batch, zero, shard_group, recompute_layers, "
-    "schedule, recompute, cp_kind, rank_order, sequence_parallel, overlap_gradients, "
-    "overlap_parameters, optimizer_offload, activation_offload or unlike_batches";
+    "dp, tp, pp, cp, ep, etp, virtual_stages, stage_layers, micro_batch, zero, shard_group, "
+    "recompute_layers, schedule, schedule_cap, recompute, cp_kind, rank_order, sequence_parallel, "
+    "overlap_gradients, overlap_parameters, overlap_tensor, overlap_pipeline, overlap_experts, "
+    "optimizer_offload, activation_offload or unlike_batches";
 
 const char* word(ConstraintKind kind) {
   switch (kind) {
@@ -93,6 +97,9 @@ std::string expected(const std::string& name, const std::string& value) {
     RankOrder order{};
     return parse_rank_order(value, &order) ? "" : "tp-cp-dp-pp or tp-cp-pp-dp";
   }
+  if (name == kLayers) {
+    return parse_layers(value).empty() ? "layers of every chunk, e.g. 3+4x6+3" : "";
+  }
   return is_recompute(value) ? "" : "none, full, selective, or modules as in core_attn+layernorm";
 }
 
@@ -109,7 +116,7 @@ std::vector<std::string> split_values(const std::string& text) {
 bool known_name(const std::string& name) {
   return holds(kNumbers, name) || holds(kSwitches, name) || name == "schedule" ||
          name == "recompute" || name == "cp_kind" || name == "rank_order" ||
-         name == "activation_offload";
+         name == "activation_offload" || name == kLayers;
 }
 
 }  // namespace
@@ -123,12 +130,17 @@ std::optional<Error> Constraints::add(ConstraintKind kind, const std::string& te
   }
   const std::string field = std::string(word(kind)) + " " + name;
   Rule rule{kind, split_values(text.substr(equals + 1)), 0};
-  for (const std::string& value : rule.values) {
-    const std::string wanted = expected(name, value);
-    if (!wanted.empty()) return Error{kCommandLine, field, '"' + printable(value) + '"', wanted};
+  const bool bounds = kind == ConstraintKind::kMin || kind == ConstraintKind::kMax;
+  if (name == kLayers && kind == ConstraintKind::kBan) {
+    return Error{kCommandLine, field, '"' + printable(text) + '"', "a pin, or a min or max of it"};
   }
-  if (kind == ConstraintKind::kMin || kind == ConstraintKind::kMax) {
-    if (!holds(kNumbers, name) || rule.values.size() != 1) {
+  for (std::string& value : rule.values) {
+    const std::string wanted = expected(bounds && name == kLayers ? kNumbers.front() : name, value);
+    if (!wanted.empty()) return Error{kCommandLine, field, '"' + printable(value) + '"', wanted};
+    if (name == kLayers && !bounds) value = layers_text(parse_layers(value));
+  }
+  if (bounds) {
+    if ((!holds(kNumbers, name) && name != kLayers) || rule.values.size() != 1) {
       return Error{kCommandLine, field, '"' + printable(text) + '"', "a choice that is a number"};
     }
     parse_number(rule.values.front(), &rule.limit);
@@ -188,6 +200,34 @@ bool Constraints::pins(const std::string& name, const std::string& value) const 
   return std::any_of(first, last, [&](const auto& entry) {
     return entry.second.kind == ConstraintKind::kPin && holds(entry.second.values, value);
   });
+}
+
+std::optional<std::vector<std::string>> Constraints::pins_of(const std::string& name) const {
+  const auto [first, last] = rules_.equal_range(name);
+  for (auto entry = first; entry != last; ++entry) {
+    if (entry->second.kind != ConstraintKind::kPin) continue;
+    std::vector<std::string> out;
+    for (const std::string& value : entry->second.values) {
+      if (allows(name, value)) out.push_back(value);
+    }
+    return out;
+  }
+  return std::nullopt;
+}
+
+std::optional<int64_t> Constraints::bound(ConstraintKind kind, const std::string& name) const {
+  const auto [first, last] = rules_.equal_range(name);
+  for (auto entry = first; entry != last; ++entry) {
+    if (entry->second.kind == kind) return entry->second.limit;
+  }
+  return std::nullopt;
+}
+
+std::string Constraints::stuck_switch() const {
+  for (const char* name : kSwitches) {
+    if (!allows(name, true) && !allows(name, false)) return name;
+  }
+  return "";
 }
 
 std::optional<std::string> Constraints::pinned(const std::string& name) const {

@@ -1,5 +1,9 @@
 // Constraints: what a user fixes, bounds or forbids of a plan's choices. Every choice has a name;
 // a value is allowed when it obeys all that was said about its name.
+//
+// The layers per chunk, stage_layers, are pinned as a list (layer_limits.h) or bounded for every
+// chunk. overlap_tensor, overlap_pipeline and overlap_experts are what the framework does as long
+// as nothing is said about them.
 #pragma once
 
 #include <map>
@@ -45,6 +49,12 @@ class Constraints {
   bool pins(const std::string& name, const std::string& value) const;
   // The one value that is pinned, if any.
   std::optional<std::string> pinned(const std::string& name) const;
+  // The values that all pins of the name have. None: nothing is pinned.
+  std::optional<std::vector<std::string>> pins_of(const std::string& name) const;
+  // The limit that kMin or kMax sets, if any.
+  std::optional<int64_t> bound(ConstraintKind kind, const std::string& name) const;
+  // A switch of which neither value is allowed. "": there is none.
+  std::string stuck_switch() const;
 
  private:
   struct Rule {

@@ -86,6 +86,7 @@ double DeviceCounts::floor_s(int64_t devices) {
     for (const LayerChoice& layer : space.layers(mesh)) {
       Plan plan = space.plan_of(mesh, layer, {});
       software_.set_usual(&plan);
+      space.narrow_overlap(&plan);
       if (!check_degrees(software_.model(), devices, plan).empty()) continue;
       const bool fresh = seen.emplace(mesh.tp, mesh.cp, mesh.ep, mesh.etp, layer.micro_batch,
                                       layer.sequence_parallel, layer.cp_kind, spread_of(plan))

@@ -29,13 +29,16 @@ struct Item {
   int64_t order = 0;  // of two with the same bound the one found first
   Kind kind = kLayers;
   int mesh = 0, layer = 0, pipeline = 0;
-  int recompute = 0;  // index into PlanSpace::recomputations()
-  int plan = -1;      // index of a leaf, or of a simulated plan
-  Bytes memory = 0;   // of a simulated plan
+  int recompute = 0;         // index into PlanSpace::recomputations()
+  int plan = -1;             // index of a leaf, or of a simulated plan
+  bool synthesised = false;  // of a simulated plan
+  Bytes memory = 0;          // of a simulated plan
   friend bool operator<(const Item& a, const Item& b) {
     if (a.key != b.key) return a.key > b.key;
-    // What may turn out to be as fast before what is; then the plan that needs least memory.
-    return std::tuple(a.kind, a.memory, a.order) > std::tuple(b.kind, b.memory, b.order);
+    // What may turn out to be as fast before what is; then a schedule that frameworks know, then
+    // the plan that needs least memory.
+    return std::tuple(a.kind, a.synthesised, a.memory, a.order) >
+           std::tuple(b.kind, b.synthesised, b.memory, b.order);
   }
 };
 
@@ -86,10 +89,12 @@ class Search {
     const Mesh& mesh = meshes_[mesh_index];
     const std::vector<LayerChoice> layers = space_.layers(mesh);
     const int64_t leaves = space_.leaves(mesh);
+    if (leaves == 0) return;  // the constraints leave no pipeline there
     result_.stats.candidates += leaves * static_cast<int64_t>(layers.size());
     for (size_t i = 0; i < layers.size(); ++i) {
       Plan plan = space_.plan_of(mesh, layers[i], {});
       software_.set_usual(&plan);
+      space_.narrow_overlap(&plan);
       if (refused(plan, leaves)) continue;
       push(
           {layers_bound_s(plan, whole_of(plan)), 0, Item::kLayers, mesh_index, static_cast<int>(i)},
@@ -104,7 +109,7 @@ class Search {
     return true;
   }
   void count_rule(const Rejection& rejection, int64_t leaves) {
-    if (leaves == 0) return;  // the constraints leave no pipeline there
+    if (leaves == 0) return;
     result_.stats.pruned_rules += leaves;
     int64_t& count = result_.stats.by_rule[rejection.rule];
     if (count == 0) result_.rejections.push_back(rejection);
@@ -159,13 +164,14 @@ class Search {
       return false;
     }
     software_.set_usual(plan);
+    space_.narrow_overlap(plan);
     if (mesh.unlike && !software_.share_batch(plan)) {
       count_rule({"replica_batches", "shared by speed they are equal"}, leaves);
       return false;
     }
     const auto [entry, fresh] = shares_.try_emplace(
         {plan->virtual_stages, is_v_shaped(plan->schedule, plan->virtual_stages)});
-    if (fresh) entry->second = software_.share_layers(*plan);
+    if (fresh) entry->second = software_.share_layers(*plan, space_.layer_limits());
     plan->stage_layers = entry->second;
     if (!plan->stage_layers.empty()) {
       if (plan->schedule == ScheduleKind::kSynthesised) {
@@ -175,7 +181,7 @@ class Search {
       if (refusal) count_rule(*refusal, leaves);
       return !refusal;
     }
-    count_rule({"layers", std::to_string(model_.layers()) + " layers are fewer than " +
+    count_rule({"layers", std::to_string(model_.layers()) + " layers are too few or too many for " +
                               std::to_string(plan->pp * plan->virtual_stages) + " chunks"},
                leaves);
     return false;
@@ -329,6 +335,7 @@ class Search {
     SW_CHECK_LE(item.key, seconds, "bound and time of " << ranked.plan.label());
     Item done{seconds, 0, Item::kSimulated, item.mesh, item.layer, item.pipeline};
     done.plan = static_cast<int>(simulated_.size());
+    done.synthesised = ranked.plan.schedule == ScheduleKind::kSynthesised;
     done.memory = ranked.memory_peak_bytes;
     answers_.note(ranked);
     simulated_.push_back(std::move(ranked));

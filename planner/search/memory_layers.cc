@@ -81,9 +81,9 @@ class Smallest {
 std::vector<int64_t> layers_that_fit(Software& software, const KnownChoices& known,
                                      const PlanSpace& space, const MemoryLimit& limit,
                                      const Plan& plan) {
-  const bool by_count = plan.pp > 1 && plan.virtual_stages == 1 &&
-                        plan.schedule != ScheduleKind::kSynthesised &&
-                        software.model().kinds.size() == 1;
+  const bool by_count =
+      plan.pp > 1 && plan.virtual_stages == 1 && plan.schedule != ScheduleKind::kSynthesised &&
+      software.model().kinds.size() == 1 && space.layer_limits().of(plan.pp) == nullptr;
   if (!by_count || software.fullest_share(plan, limit) <= 1) return plan.stage_layers;
   Smallest smallest(software, known, space, limit);
   const std::vector<ShardingChoice>& shardings = space.shardings(plan.dp * plan.split.cp);
@@ -94,7 +94,7 @@ std::vector<int64_t> layers_that_fit(Software& software, const KnownChoices& kno
   if (fits) return best;
   double least = std::numeric_limits<double>::infinity();
   smallest.any(plan, shardings, &Software::emptiest_share, [&](Plan one) {
-    if (!software.fit_layers(limit, &one)) return false;
+    if (!software.fit_layers(limit, &one, space.layer_limits())) return false;
     const double slowest = software.slowest_chunk_s(one);
     if (slowest >= least || known.pipeline_refusal(one)) return false;
     least = slowest;

@@ -65,6 +65,7 @@ PlanSpace::PlanSpace(const ModelSpec& model, const ClusterSpec& cluster, int64_t
       ranks_(ranks),
       base_(base),
       constraints_(constraints),
+      layer_limits_(constraints),
       experts_(experts_of(model)),
       one_link_(cluster.groups.size() == 1 && ranks <= cluster.levels.front().size),
       recomputations_(make_recomputations()) {
@@ -173,7 +174,7 @@ std::vector<LayerChoice> PlanSpace::layers(const Mesh& mesh) const {
 std::vector<PipelineChoice> PlanSpace::make_pipelines(int64_t pp) const {
   std::vector<PipelineChoice> out;
   const auto consider = [&](ScheduleKind kind, int64_t v) {
-    if (constraints_.allows("schedule", name_of(kind)) &&
+    if (layer_limits_.take(pp * v) && constraints_.allows("schedule", name_of(kind)) &&
         constraints_.allows("virtual_stages", v)) {
       out.push_back({kind, v});
     }
@@ -185,11 +186,13 @@ std::vector<PipelineChoice> PlanSpace::make_pipelines(int64_t pp) const {
   // Chunks of a stage as long as each other where the stages are; V-shaped schedules have two.
   const int64_t most = ceil_div(model_.layers(), pp);
   const bool pinned = constraints_.pinned("virtual_stages").has_value();
+  const auto may_be = [&](int64_t v) {
+    return most % v == 0 || v == 2 || pinned || layer_limits_.of(pp * v) != nullptr;
+  };
   for (int kind = 0; kind < kScheduleKinds; ++kind) {
     const auto schedule = static_cast<ScheduleKind>(kind);
     for (int64_t v = 1; v <= most; ++v) {
-      const bool equal = most % v == 0 || v == 2 || pinned;
-      if (equal && takes_virtual_stages(schedule, v)) consider(schedule, v);
+      if (may_be(v) && takes_virtual_stages(schedule, v)) consider(schedule, v);
     }
   }
   add_synthesised(pp, most, &out);
@@ -200,15 +203,14 @@ std::vector<PipelineChoice> PlanSpace::make_pipelines(int64_t pp) const {
 // as much (ZB-H2); which of them fits the search finds out.
 void PlanSpace::add_synthesised(int64_t pp, int64_t most, std::vector<PipelineChoice>* out) const {
   const ScheduleKind kind = ScheduleKind::kSynthesised;
-  if (!constraints_.pins("schedule", name_of(kind))) return;
   if (!constraints_.allows("schedule", name_of(kind))) return;
+  const std::optional<std::string> pinned = constraints_.pinned("schedule_cap");
   for (int64_t v = 1; v <= std::min<int64_t>(2, most); ++v) {
-    if (!constraints_.allows("virtual_stages", v)) continue;
-    for (int64_t held : {(pp + 2) / 2, pp, 2 * pp}) {
-      const bool again = !out->empty() && out->back().virtual_stages == v &&
-                         out->back().schedule == kind && out->back().cap == v * held;
-      if (!again) out->push_back({kind, v, v * held});
-    }
+    if (!constraints_.allows("virtual_stages", v) || !layer_limits_.take(pp * v)) continue;
+    std::vector<int64_t> caps = {v * ((pp + 2) / 2), v * pp, v * 2 * pp};
+    if (pinned) caps = {std::max<int64_t>(v, std::stoll(*pinned))};
+    caps.erase(std::unique(caps.begin(), caps.end()), caps.end());
+    for (int64_t cap : constraints_.allowed("schedule_cap", caps)) out->push_back({kind, v, cap});
   }
 }
 
@@ -289,6 +291,15 @@ int64_t PlanSpace::candidates() const {
     sum += static_cast<int64_t>(layers(mesh).size()) * leaves(mesh);
   }
   return sum;
+}
+
+void PlanSpace::narrow_overlap(Plan* plan) const {
+  const auto narrow = [&](const char* name, bool matters, bool* value) {
+    if (matters && !constraints_.allows(name, *value)) *value = !*value;
+  };
+  narrow("overlap_tensor", plan->tp > 1, &plan->overlap.tensor);
+  narrow("overlap_pipeline", plan->pp > 1, &plan->overlap.pipeline);
+  narrow("overlap_experts", plan->split.ep > 1, &plan->overlap.experts);
 }
 
 Plan PlanSpace::plan_of(const Mesh& mesh, const LayerChoice& layer,

@@ -5,14 +5,14 @@
 //             axes: dp outside pp too where there are both and ranks do not all share one link; of
 //             unlike devices, where dp is outermost, batches of replicas equal or by speed
 //   layer     microbatch, sequence parallel, kind of cp
-//   pipeline  schedule and virtual stages; of the synthesised schedule, which is considered only
-//             when a pin names it, what a stage may hold
+//   pipeline  schedule and virtual stages; of the synthesised schedule what a stage may hold
 //   leaf      recomputation (with the number of layers, when full) or, of plans that recompute
 //             nothing, half or all saved activations on the host; ZeRO stage and shard group,
 //             overlap of gradients and of gathered weights, optimizer on the host or not
 //
 // Layers per chunk are not enumerated: they follow from the times of the parts (chunk_layers.h),
-// and where nothing fits with those from the stages' memory (memory_layers.h).
+// and where nothing fits with those from the stages' memory (memory_layers.h), unless they are
+// pinned. Nor is what else the framework overlaps: it is usual, unless a constraint says otherwise.
 #pragma once
 
 #include <map>
@@ -22,6 +22,7 @@
 #include "costmodel/model_spec.h"
 #include "planner/plan.h"
 #include "planner/search/constraints.h"
+#include "planner/search/layer_limits.h"
 
 namespace shardwright {
 
@@ -72,6 +73,11 @@ class PlanSpace {
   int64_t leaves(const Mesh& mesh) const;
   int64_t candidates() const;
 
+  // What is said of layers per chunk.
+  const LayerLimits& layer_limits() const { return layer_limits_; }
+  // From the overlaps that are usual to those that the constraints allow.
+  void narrow_overlap(Plan* plan) const;
+
   // The plan of these choices, without stage_layers, recomputation and sharding.
   Plan plan_of(const Mesh& mesh, const LayerChoice& layer, const PipelineChoice& pipeline) const;
   static void set(const RecomputeChoice& choice, int64_t layers, Plan* plan);
@@ -89,6 +95,7 @@ class PlanSpace {
   int64_t ranks_;
   const Plan& base_;
   const Constraints& constraints_;
+  const LayerLimits layer_limits_;
   int64_t experts_ = 0;   // of a layer; 0: a dense model
   bool one_link_ = true;  // joins all ranks
   bool unlike_ = false;   // there are several kinds of devices

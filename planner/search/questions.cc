@@ -53,7 +53,7 @@ class Asker {
 std::optional<Error> find_same(Software& software, Asker* asker, LargestMicroBatch* out) {
   const Plan& best = out->best.plan;
   SpaceRequest request = asker->request();
-  request.constraints = pin_choices(best, {"micro_batch"});
+  narrow_to(best, {"micro_batch"}, &request.constraints);
   std::optional<Shortage> next;
   for (int64_t size : descending_divisors(request.global_batch / best.dp)) {
     if (size <= best.micro_batch) break;
@@ -151,7 +151,7 @@ std::optional<Error> settle(Software& software, Asker* asker, int64_t multiple, 
 
 }  // namespace
 
-Constraints pin_choices(const Plan& plan, const std::vector<std::string>& free) {
+void narrow_to(const Plan& plan, const std::vector<std::string>& free, Constraints* constraints) {
   const Split& split = plan.split;
   const auto text = [](bool value) { return std::string(value ? "true" : "false"); };
   const std::vector<std::pair<std::string, std::string>> choices = {
@@ -174,16 +174,17 @@ Constraints pin_choices(const Plan& plan, const std::vector<std::string>& free) 
       {"sequence_parallel", text(split.sequence_parallel)},
       {"overlap_gradients", text(plan.overlap.gradients)},
       {"overlap_parameters", text(plan.overlap.parameters)},
+      {"overlap_tensor", text(plan.overlap.tensor)},
+      {"overlap_pipeline", text(plan.overlap.pipeline)},
+      {"overlap_experts", text(plan.overlap.experts)},
       {"optimizer_offload", text(plan.optimizer_offload > 0)}};
-  Constraints out;
   const auto pin = [&](const std::string& name, const std::string& value) {
-    if (std::find(free.begin(), free.end(), name) == free.end()) out.narrow(name, value);
+    if (std::find(free.begin(), free.end(), name) == free.end()) constraints->narrow(name, value);
   };
   for (const auto& [name, value] : choices) pin(name, value);
   for (const OffloadShare& offload : kOffloadShares) {
     if (plan.activation_offload == offload.share) pin("activation_offload", offload.name);
   }
-  return out;
 }
 
 Result<MicroBatchAnswer> max_micro_batch(Software& software, const SpaceRequest& request) {

@@ -10,8 +10,8 @@
 
 namespace shardwright {
 
-// Every choice of the plan but those in `free` pinned.
-Constraints pin_choices(const Plan& plan, const std::vector<std::string>& free);
+// Pins every choice of the plan but those in `free`, beside what is said already.
+void narrow_to(const Plan& plan, const std::vector<std::string>& free, Constraints* constraints);
 
 // Microbatches divide the replica's batch: every divisor is asked, largest first.
 struct LargestMicroBatch {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "planner/export/idle_choices.h"
 #include "planner/export/limits.h"
 #include "planner/search/chunk_layers.h"
 #include "planner/search/replica_shares.h"
@@ -131,6 +132,17 @@ std::vector<Rejection> Software::refusals(const Plan& plan) const {
     if (!problem.empty()) out.push_back({plan.zero == 3 ? "zero" : "replica_batches", problem});
   }
   if (!framework_) return out;
+  // The other overlaps are looked for among what it does (idle_choices.h).
+  const Overlap done = overlap_run_by(*framework_, plan);
+  const auto require = [&](const char* name, bool wanted, bool is) {
+    if (wanted == is) return;
+    out.push_back(
+        {name, std::string(name_of(*framework_)) + (is ? " always overlaps this in such a plan"
+                                                       : " does not overlap this in such a plan")});
+  };
+  if (plan.tp > 1) require("overlap_tensor", plan.overlap.tensor, done.tensor);
+  if (plan.pp > 1) require("overlap_pipeline", plan.overlap.pipeline, done.pipeline);
+  if (plan.split.ep > 1) require("overlap_experts", plan.overlap.experts, done.experts);
   for (Rejection& rejection : check_expressible(*framework_, model_, plan)) {
     const bool asked = rejection.rule == "model" || rejection.rule == "precision" ||
                        rejection.rule == "mtp_layers" || rejection.rule == "gradient_type" ||
@@ -245,27 +257,33 @@ const Estimator::PartSeconds& Software::parts(const Plan& plan) {
   return *fastest;
 }
 
-std::vector<int64_t> Software::share_layers(const Plan& plan) {
+std::vector<int64_t> Software::share_layers(const Plan& plan, const LayerLimits& limits) {
   const int64_t chunks = plan.pp * plan.virtual_stages;
-  return chunk_layers(model_, parts(plan), chunks, plan.virtual_stages > 1, chunk_speeds(plan));
+  if (!limits.take(chunks)) return {};
+  if (const std::vector<int64_t>* pinned = limits.of(chunks)) return *pinned;
+  ChunkBounds bounds{limits.least(), {}};
+  if (limits.most()) bounds.most.assign(chunks, *limits.most());
+  return chunk_layers(model_, parts(plan), chunks, plan.virtual_stages > 1, chunk_speeds(plan),
+                      bounds);
 }
 
 // A stage that does not fit may have fewer layers only. When none is left like this the sharing is
 // the fastest: it is so under conditions that every sharing that fits meets.
-bool Software::fit_layers(const MemoryLimit& limit, Plan* plan) {
-  std::vector<int64_t> most(plan->pp, model_.layers());
+bool Software::fit_layers(const MemoryLimit& limit, Plan* plan, const LayerLimits& limits) {
+  ChunkBounds bounds{limits.least(), {}};
+  bounds.most.assign(plan->pp, limits.most().value_or(model_.layers()));
   while (true) {
     const std::vector<double> bytes = at(plan->tp).memory_model.device_bytes(*plan);
     int64_t full = 0;
     for (int64_t stage = 0; stage < plan->pp; ++stage) {
       if (bytes[stage] <= usable_bytes(*plan, stage, limit)) continue;
-      most[stage] = plan->stage_layers[stage] - 1;
+      bounds.most[stage] = plan->stage_layers[stage] - 1;
       ++full;
     }
     if (full == 0) return true;
     if (full == plan->pp) return false;  // all of them would have to have fewer
     plan->stage_layers =
-        chunk_layers(model_, parts(*plan), plan->pp, false, chunk_speeds(*plan), most);
+        chunk_layers(model_, parts(*plan), plan->pp, false, chunk_speeds(*plan), bounds);
     if (plan->stage_layers.empty()) return false;
   }
 }

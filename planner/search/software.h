@@ -15,6 +15,7 @@
 #include "planner/legality.h"
 #include "planner/rank_memory.h"
 #include "planner/schedule/schedule.h"
+#include "planner/search/layer_limits.h"
 
 namespace shardwright {
 
@@ -51,15 +52,16 @@ class Software {
   const PlanPrices& prices(const Plan& plan);
   // On the fastest kind of device.
   const Estimator::PartSeconds& parts(const Plan& plan);
-  // Layers per chunk, so that the slowest chunk is as fast as possible. Empty: too few layers.
-  std::vector<int64_t> share_layers(const Plan& plan);
+  // Layers per chunk as pinned, or so that the slowest chunk is as fast as possible within the
+  // bounds. Empty: too few layers, or too many.
+  std::vector<int64_t> share_layers(const Plan& plan, const LayerLimits& limits = {});
   // Shares the batch over replicas by the speed of their devices, so that the slowest is done as
   // early as possible (replica_shares.h). False, and nothing changed, where that is equally.
   bool share_batch(Plan* plan);
   // The same under the condition that every stage fits: moves layers from stages that do not to
   // others. False when there is no such sharing. REQUIRES: one chunk a stage, layers of one kind,
-  // stage_layers of share_layers.
-  bool fit_layers(const MemoryLimit& limit, Plan* plan);
+  // stage_layers of share_layers, none pinned.
+  bool fit_layers(const MemoryLimit& limit, Plan* plan, const LayerLimits& limits = {});
   // What share_layers and fit_layers make as small as they can.
   double slowest_chunk_s(const Plan& plan);
 

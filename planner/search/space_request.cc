@@ -21,6 +21,10 @@ std::optional<Error> check_request(const Software& software, const SpaceRequest&
   if (auto error = check_size("seq", request.seq, kMaxSize)) return error;
   if (auto error = check_size("global-batch", request.global_batch, kMaxSize)) return error;
   if (auto error = check_size("top", request.top, kMaxSize)) return error;
+  if (const std::string name = request.constraints.stuck_switch(); !name.empty()) {
+    return Error{"command line", "ban " + name, "true and false", "one of them left"};
+  }
+  if (auto error = LayerLimits(request.constraints).problem(software.model())) return error;
   return check_supports(cluster, request.precision);
 }
 

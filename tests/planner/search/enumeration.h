@@ -35,10 +35,11 @@ class AllPlans {
  private:
   void visit(const PlanSpace& space, const Mesh& mesh, Plan plan) {
     software_.set_usual(&plan);
+    space.narrow_overlap(&plan);
     const bool legal = check_degrees(software_.model(), plan.ranks(), plan).empty() &&
                        schedule_problem(schedule_shape(plan)).empty() &&
                        (!mesh.unlike || software_.share_batch(&plan));
-    if (legal) plan.stage_layers = software_.share_layers(plan);
+    if (legal) plan.stage_layers = software_.share_layers(plan, space.layer_limits());
     if (!plan.stage_layers.empty() && plan.schedule == ScheduleKind::kSynthesised) {
       set_schedule_units(software_.prices(plan), &plan);
     }

@@ -175,18 +175,21 @@ std::vector<int64_t> balance(const std::vector<LayerTimes>& stages) {
   return Balancer(stages).run();
 }
 
-std::vector<int64_t> balanced_stages(const ModelSpec& model, const ClusterSpec& cluster,
+std::vector<int64_t> balanced_chunks(const ModelSpec& model, const ClusterSpec& cluster,
                                      const Plan& plan) {
-  // One device: computed once, as the search calls this for thousands of candidates.
-  std::vector<LayerTimes> stages;
+  std::vector<LayerTimes> stages, chunks;
   for (int64_t stage = 0; stage < plan.pp; ++stage) {
+    // One device: computed once, as the search calls this for thousands of candidates.
     if (stage > 0 && cluster.groups.size() == 1) {
       stages.push_back(stages.front());
     } else {
       stages.push_back(layer_times(model, cluster, plan, rank_at(plan, {0, 0, stage})));
     }
   }
-  return balance(stages);
+  for (int64_t chunk = 0; chunk < plan.pp * plan.virtual_stages; ++chunk) {
+    chunks.push_back(stages[stage_of_chunk(plan, chunk)]);
+  }
+  return balance(chunks);
 }
 
 }  // namespace shardwright

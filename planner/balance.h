@@ -30,8 +30,9 @@ LayerTimes layer_times(const ModelSpec& model, const ClusterSpec& cluster, const
 // most microbatches).
 std::vector<int64_t> balance(const std::vector<LayerTimes>& stages);
 
-// layer_times of every stage, balanced.
-std::vector<int64_t> balanced_stages(const ModelSpec& model, const ClusterSpec& cluster,
+// layer_times of every chunk on the device of its stage, balanced: the slowest chunk is as fast as
+// possible.
+std::vector<int64_t> balanced_chunks(const ModelSpec& model, const ClusterSpec& cluster,
                                      const Plan& plan);
 
 }  // namespace shardwright

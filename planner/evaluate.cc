@@ -8,9 +8,10 @@
 namespace shardwright {
 namespace {
 
-// The same plan with a single microbatch: every kind of instruction once.
-Plan with_one_microbatch(Plan plan) {
-  plan.global_batch = plan.dp * plan.micro_batch;
+// The same plan with as few microbatches as its schedule takes: every kind of instruction.
+Plan with_few_microbatches(Plan plan) {
+  const int64_t few = plan.virtual_stages == 1 ? 1 : 2 * plan.pp;
+  plan.global_batch = few * plan.dp * plan.micro_batch;
   plan.replica_batches.clear();
   return plan;
 }
@@ -43,23 +44,36 @@ PlanCosts::PlanCosts(const ModelSpec& model, const ClusterSpec& cluster, const P
       plan_(plan),
       options_(options_for(cluster, plan, false)),
       footprint_(model, cluster, plan),
-      unit_(compile(model, with_one_microbatch(plan), options_)) {
+      unit_(compile(model, with_few_microbatches(plan), options_)) {
   const StepTable table(model, unit_, plan.optimizer);
   const ProgramCosts costs = price(unit_, table, cluster);
   for (size_t at = 0; at < unit_.ranks.size(); ++at) costs_.push_back(collect(costs, table, at));
 }
 
+Nanoseconds PlanCosts::RankCosts::at(OpCode op) const {
+  Nanoseconds sum = 0;
+  for (int64_t k = -1; k < chunks; ++k) sum += at(op, k);
+  return sum;
+}
+
 PlanCosts::RankCosts PlanCosts::collect(const ProgramCosts& costs, const StepTable& table,
                                         size_t at) const {
   RankCosts out;
-  out.of.assign(static_cast<size_t>(OpCode::kCount), 0);
+  out.chunks = plan_.virtual_stages;
+  out.of.assign(static_cast<size_t>(OpCode::kCount) * (1 + out.chunks), 0);
+  std::vector<bool> seen(out.of.size(), false);
   const auto& list = unit_.ranks[at].instructions;
   for (size_t i = 0; i < list.size(); ++i) {
-    out.of[static_cast<size_t>(list[i].op)] = costs.instruction[at][i];
+    const int64_t k = place_of(list[i].chunk);
+    out.at(list[i].op, k) = costs.instruction[at][i];
     if (list[i].op != OpCode::kForward && list[i].op != OpCode::kBackward) continue;
+    if (seen[out.index(list[i].op, k)]) continue;
+    seen[out.index(list[i].op, k)] = true;
     const std::vector<Step>& steps = table.steps(list[i]);
-    for (size_t k = 0; k < steps.size(); ++k) {
-      if (std::holds_alternative<CollectiveWork>(steps[k].work)) out.tp += costs.steps[at][i][k];
+    for (size_t step = 0; step < steps.size(); ++step) {
+      if (std::holds_alternative<CollectiveWork>(steps[step].work)) {
+        out.tp += costs.steps[at][i][step];
+      }
     }
   }
   return out;
@@ -71,25 +85,35 @@ const PlanCosts::RankCosts& PlanCosts::costs_at(int64_t tp, int64_t dp, int64_t 
   return costs_[at];
 }
 
-// The ranks of one microbatch, from the first stage to the last and back. Stage s cannot begin
-// before the stages before it have passed one microbatch forward, works without a pause at best,
-// and after its last backward the stages before it still have theirs.
+// The ranks of one microbatch, from the first stage to the last and back, through the first chunk
+// of each. Stage s cannot begin before the stages before it have passed one microbatch forward,
+// works without a pause at best, and after its last backward the stages before it still have
+// theirs.
 Nanoseconds PlanCosts::chain_ns(int64_t tp, int64_t dp) const {
   const int64_t m = plan_.microbatches_of(dp);
   Nanoseconds longest = 0, around = 0;
   for (int64_t stage = 0; stage < plan_.pp; ++stage) {
     const RankCosts& c = costs_at(tp, dp, stage);
-    const Nanoseconds compute = c.at(OpCode::kForward) + c.at(OpCode::kBackward);
-    const Nanoseconds into = c.at(OpCode::kReceiveActivation) + c.at(OpCode::kSendGradient);
-    const Nanoseconds out = c.at(OpCode::kSendActivation) + c.at(OpCode::kReceiveGradient);
+    const auto first = [&](OpCode op) { return c.at(op, 0); };
+    const auto compute = [](const auto& of) {
+      return of(OpCode::kForward) + of(OpCode::kBackward);
+    };
+    const auto into = [](const auto& of) {
+      return of(OpCode::kReceiveActivation) + of(OpCode::kSendGradient);
+    };
+    const auto out = [](const auto& of) {
+      return of(OpCode::kSendActivation) + of(OpCode::kReceiveGradient);
+    };
+    const auto all = [&](OpCode op) { return c.at(op); };
     // Messages beside compute are paid once on the way, messages on the compute lane every time.
-    const Nanoseconds own = options_.overlap ? m * compute + into : m * (compute + into + out);
+    const Nanoseconds own = options_.overlap ? m * compute(all) + into(first)
+                                             : m * (compute(all) + into(all) + out(all));
     longest = std::max(longest, around + own + (m - 1) * c.at(OpCode::kLoad));
-    around += compute + into + out;
+    around += compute(first) + into(first) + out(first);
   }
-  const RankCosts& first = costs_at(tp, dp, 0);
-  return longest + first.at(OpCode::kLoad) + first.at(OpCode::kReduceGradients) +
-         first.at(OpCode::kReduceTied) + first.at(OpCode::kClip) + first.at(OpCode::kOptimizerStep);
+  const RankCosts& c = costs_at(tp, dp, 0);
+  return longest + c.at(OpCode::kLoad) + c.at(OpCode::kReduceGradients, 0) +
+         c.at(OpCode::kReduceTied) + c.at(OpCode::kClip) + c.at(OpCode::kOptimizerStep);
 }
 
 Nanoseconds PlanCosts::fastest_ns() const {
@@ -106,7 +130,7 @@ ProgramCosts PlanCosts::spread(const Program& program) const {
     costs.instruction.emplace_back();
     costs.instruction.back().reserve(program.ranks[at].instructions.size());
     for (const Instruction& next : program.ranks[at].instructions) {
-      costs.instruction.back().push_back(costs_[at].at(next.op));
+      costs.instruction.back().push_back(costs_[at].at(next.op, place_of(next.chunk)));
     }
   }
   return costs;

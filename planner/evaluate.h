@@ -44,12 +44,21 @@ class PlanCosts {
   RankedPlan evaluate(ScheduleKind schedule) const;
 
  private:
-  // Nanoseconds of one instruction of each kind on one rank; for computes also what tp takes.
+  // Nanoseconds of one instruction of each kind and chunk on one rank; for computes also what tp
+  // takes. 0 where the rank has none.
   struct RankCosts {
-    std::vector<Nanoseconds> of;  // by opcode; 0 where the rank has none
-    Nanoseconds tp = 0;           // inside one forward and one backward
-    Nanoseconds at(OpCode op) const { return of[static_cast<size_t>(op)]; }
+    int64_t chunks = 1;
+    // [opcodes, 1 + chunks]: of instructions for no chunk, then of the rank's chunks in model order
+    std::vector<Nanoseconds> of;
+    Nanoseconds tp = 0;  // inside one forward and one backward of every chunk
+    Nanoseconds& at(OpCode op, int64_t k) { return of[index(op, k)]; }
+    Nanoseconds at(OpCode op, int64_t k) const { return of[index(op, k)]; }
+    Nanoseconds at(OpCode op) const;  // all chunks together
+    size_t index(OpCode op, int64_t k) const {
+      return static_cast<size_t>(static_cast<int64_t>(op) * (1 + chunks) + 1 + k);
+    }
   };
+  int64_t place_of(int chunk) const { return chunk < 0 ? -1 : chunk / plan_.pp; }
   RankCosts collect(const ProgramCosts& costs, const StepTable& table, size_t at) const;
   Nanoseconds chain_ns(int64_t tp, int64_t dp) const;
   const RankCosts& costs_at(int64_t tp, int64_t dp, int64_t stage) const;
@@ -61,7 +70,7 @@ class PlanCosts {
   Plan plan_;
   CompileOptions options_;
   Footprint footprint_;
-  Program unit_;                  // the plan with one microbatch
+  Program unit_;                  // the plan with few microbatches
   std::vector<RankCosts> costs_;  // by position in unit_.ranks
 };
 

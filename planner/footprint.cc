@@ -40,29 +40,41 @@ bool fits(const std::vector<StageMemory>& stages) {
 }
 
 Footprint::Footprint(const ModelSpec& model, const ClusterSpec& cluster, const Plan& plan)
-    : pp_(static_cast<int>(plan.pp)), microbatches_(static_cast<int>(plan.microbatches())) {
+    : pp_(static_cast<int>(plan.pp)),
+      virtual_stages_(static_cast<int>(plan.virtual_stages)),
+      microbatches_(static_cast<int>(plan.microbatches())) {
   for (int64_t stage = 0; stage < plan.pp; ++stage) {
-    const ChunkShape shape = chunk_shape(plan, stage);
-    const ChunkMemory memory = chunk_memory(model, shape, plan.optimizer);
     StageMemory resident;
-    resident.layers = shape.num_layers;
-    resident.parameters = memory.parameters;
-    resident.gradients = memory.gradients;
-    resident.optimizer = memory.optimizer;
-    resident.scratch = memory.scratch + kStepStateBytes;
+    std::vector<ChunkShape> shapes;
+    for (int64_t k = 0; k < plan.virtual_stages; ++k) {
+      const ChunkShape shape = chunk_shape(plan, chunk_of_stage(plan, stage, k));
+      const ChunkMemory memory = chunk_memory(model, shape, plan.optimizer);
+      resident.layers += shape.num_layers;
+      resident.parameters += memory.parameters;
+      resident.gradients += memory.gradients;
+      resident.optimizer += memory.optimizer;
+      const Bytes in = shape.embedding ? 0 : memory.message, out = shape.head ? 0 : memory.message;
+      const Bytes tokens = shape.embedding || shape.head ? memory.tokens : 0;
+      activations_.push_back({memory.saved + tokens + in, in + out});
+      shapes.push_back(shape);
+    }
+    resident.scratch = scratch_bytes(model, shapes) + kStepStateBytes;
     resident.available = smallest_device(cluster, plan, stage);
     resident_.push_back(resident);
-    const Bytes in = shape.embedding ? 0 : memory.message, out = shape.head ? 0 : memory.message;
-    const Bytes tokens = shape.embedding || shape.head ? memory.tokens : 0;
-    activations_.push_back({memory.saved + tokens + in, in + out});
   }
 }
 
 std::vector<StageMemory> Footprint::smallest(ScheduleKind schedule) const {
   std::vector<StageMemory> stages = resident_;
+  const ScheduleShape shape{schedule, pp_, virtual_stages_, microbatches_, {}, 0};
   for (int stage = 0; stage < pp_; ++stage) {
-    const int held = in_flight({schedule, pp_, 1, microbatches_, {}, 0}, stage, 0);
-    stages[stage].activations = held * activations_[stage].held + activations_[stage].working;
+    const PerMicrobatch* const chunks = &activations_[stage * virtual_stages_];
+    Bytes working = chunks[0].working;
+    for (int k = 0; k < virtual_stages_; ++k) {
+      stages[stage].activations += in_flight(shape, stage, k) * chunks[k].held;
+      working = std::min(working, chunks[k].working);
+    }
+    stages[stage].activations += working;
   }
   return stages;
 }

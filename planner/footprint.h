@@ -43,13 +43,14 @@ class Footprint {
   std::vector<StageMemory> smallest(ScheduleKind schedule) const;
 
  private:
+  // Of a chunk.
   struct PerMicrobatch {
     Bytes held = 0;     // from forward to backward
     Bytes working = 0;  // more during a backward: the gradients of its output and of its input
   };
-  int pp_, microbatches_;
+  int pp_, virtual_stages_, microbatches_;
   std::vector<StageMemory> resident_;
-  std::vector<PerMicrobatch> activations_;
+  std::vector<PerMicrobatch> activations_;  // [pp, virtual_stages]
 };
 
 }  // namespace shardwright

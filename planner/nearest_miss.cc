@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <cstdio>
 
-#include "planner/balance.h"
 #include "planner/search.h"
 
 namespace shardwright {
@@ -28,9 +27,9 @@ ClusterSpec enlarged(ClusterSpec cluster, int64_t factor) {
 bool find_fitting(const ModelSpec& model, const ClusterSpec& cluster, const SearchRequest& request,
                   std::string* label) {
   std::vector<std::pair<Bytes, Plan>> plans;
-  for (Plan& plan : enumerate_plans(request)) {
+  for (Plan& plan : enumerate_plans(model, request)) {
     if (!check_degrees(model, request.ranks, plan).empty()) continue;
-    plan.stage_layers = balanced_stages(model, cluster, plan);
+    plan.stage_layers = layers_of(model, cluster, request, plan);
     const Bytes least = missing(Footprint(model, cluster, plan).smallest(plan.schedule));
     if (least <= 0) plans.emplace_back(least, plan);
   }

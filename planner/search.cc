@@ -4,8 +4,6 @@
 #include <memory>
 #include <tuple>
 
-#include "planner/balance.h"
-
 namespace shardwright {
 namespace {
 
@@ -26,7 +24,7 @@ class Searcher {
       : model_(model), cluster_(cluster), request_(request) {}
 
   SearchResult run() {
-    for (const Plan& plan : enumerate_plans(request_)) admit(plan);
+    for (const Plan& plan : enumerate_plans(model_, request_)) admit(plan);
     // Most promising first: once enough plans are known that are faster than any of the rest can
     // be, the rest need no simulation.
     std::sort(candidates_.begin(), candidates_.end(), [](const Candidate& a, const Candidate& b) {
@@ -68,11 +66,11 @@ class Searcher {
   // What plans share that differ in the schedule only; they come one after the other.
   void prepare(const Plan& plan) {
     const auto key = [](const Plan& p) {
-      return std::tuple(p.dp, p.tp, p.pp, p.micro_batch, p.recompute);
+      return std::tuple(p.dp, p.tp, p.pp, p.virtual_stages, p.micro_batch, p.recompute);
     };
     if (footprint_ != nullptr && key(plan) == key(prepared_)) return;
     prepared_ = plan;
-    prepared_.stage_layers = balanced_stages(model_, cluster_, plan);
+    prepared_.stage_layers = layers_of(model_, cluster_, request_, plan);
     footprint_ = std::make_unique<Footprint>(model_, cluster_, prepared_);
     fastest_ns_ = -1;
   }
@@ -127,7 +125,7 @@ int64_t SearchStats::pruned_by_rules() const {
 Result<SearchResult> search(const ModelSpec& model, const ClusterSpec& cluster,
                             const SearchRequest& request) {
   SearchRequest complete = request;
-  if (auto error = check_request(cluster, &complete)) return *error;
+  if (auto error = check_request(model, cluster, &complete)) return *error;
   return Searcher(model, cluster, complete).run();
 }
 

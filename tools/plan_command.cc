@@ -33,13 +33,11 @@ Result<SearchRequest> request_of(const PlanArguments& arguments) {
   if (arguments.optimizer != name_of(request.optimizer)) {
     return Error{kCommandLine, "optimizer", printable(arguments.optimizer), "adamw or sgd"};
   }
-  for (const std::string& pin : arguments.pins) {
-    if (auto error = add_pin(pin, &request)) return *error;
-  }
-  for (const auto* others : {&arguments.bans, &arguments.mins, &arguments.maxs}) {
-    if (others->empty()) continue;
-    return Error{kCommandLine, "bound", others->front(), "pins only with --stack shardwright"};
-  }
+  const Result<PlanLimits> limits = limits_of(arguments);
+  if (!limits) return limits.error();
+  Result<Constraints> constraints = limits->constraints();
+  if (!constraints) return constraints.error();
+  request.constraints = *std::move(constraints);
   for (const auto& [name, given] :
        {std::pair("for", !arguments.framework.empty()),
         std::pair("memory-limit", arguments.memory_limit_gib.has_value())}) {

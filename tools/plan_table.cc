@@ -14,23 +14,24 @@ constexpr size_t kShownStages = 16;
 void print_plans(const std::vector<RankedPlan>& plans, std::ostream& out) {
   out << coloured(
       Colour::kHeading,
-      "   #   dp   tp   pp    mb schedule recompute   step time  tokens/s    memory  bubble\n");
+      "   #   dp   tp   pp   v    mb      schedule recompute   step time  tokens/s    memory  "
+      "bubble\n");
   for (size_t i = 0; i < plans.size(); ++i) {
     const RankedPlan& r = plans[i];
     std::ostringstream row;
     row << std::setw(4) << i + 1 << std::setw(5) << r.plan.dp << std::setw(5) << r.plan.tp
-        << std::setw(5) << r.plan.pp << std::setw(6) << r.plan.micro_batch << std::setw(9)
-        << name_of(r.plan.schedule) << std::setw(10) << name_of(r.plan.recompute) << std::setw(12)
-        << seconds_text(r.step_time_s) << std::setw(10) << rate_text(r.tokens_per_s)
-        << std::setw(10) << bytes_text(r.memory_peak_bytes) << std::setw(8)
-        << percent_text(r.bubble_share) << "\n";
+        << std::setw(5) << r.plan.pp << std::setw(4) << r.plan.virtual_stages << std::setw(6)
+        << r.plan.micro_batch << std::setw(14) << name_of(r.plan.schedule) << std::setw(10)
+        << name_of(r.plan.recompute) << std::setw(12) << seconds_text(r.step_time_s)
+        << std::setw(10) << rate_text(r.tokens_per_s) << std::setw(10)
+        << bytes_text(r.memory_peak_bytes) << std::setw(8) << percent_text(r.bubble_share) << "\n";
     out << (i == 0 ? coloured(Colour::kGood, row.str()) : row.str());
   }
 }
 
 void print_time(const RankedPlan& best, std::ostream& out) {
   const TimeParts& parts = best.parts;
-  out << "\nBest plan: layers per stage " << stages_text(best.plan.stage_layers)
+  out << "\nBest plan: layers per chunk " << stages_text(best.plan.stage_layers)
       << "\nBusiest stage (" << parts.stage << "): compute " << seconds_text(parts.compute_s)
       << ", tp " << seconds_text(parts.tp_s) << ", pp " << seconds_text(parts.pp_s) << ", dp "
       << seconds_text(parts.dp_s) << ", optimizer " << seconds_text(parts.optimizer_s) << "\n";
@@ -81,7 +82,7 @@ std::string plan_table(const ModelSpec& model, const ClusterSpec& cluster,
   out << "\n"
       << stats.candidates << " candidates: " << stats.pruned_by_rules() << " against a rule, "
       << stats.pruned_memory + stats.simulated_over_memory << " too large, " << stats.pruned_bound
-      << " slower by their bound, " << stats.simulated << " simulated; "
+      << " slower by\ntheir bound, " << stats.simulated << " simulated; "
       << seconds_text(stats.seconds) << "\n";
   return out.str();
 }

@@ -195,11 +195,12 @@ std::vector<int64_t> Constraints::allowed(const std::string& name,
   return out;
 }
 
-bool Constraints::pins(const std::string& name, const std::string& value) const {
-  const auto [first, last] = rules_.equal_range(name);
-  return std::any_of(first, last, [&](const auto& entry) {
-    return entry.second.kind == ConstraintKind::kPin && holds(entry.second.values, value);
-  });
+std::vector<std::string> Constraints::names() const {
+  std::vector<std::string> out;
+  for (const auto& [name, rule] : rules_) {
+    if (out.empty() || out.back() != name) out.push_back(name);
+  }
+  return out;
 }
 
 std::optional<std::vector<std::string>> Constraints::pins_of(const std::string& name) const {

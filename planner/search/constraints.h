@@ -45,8 +45,7 @@ class Constraints {
   // Those of `values` that are allowed, in their order.
   std::vector<int64_t> allowed(const std::string& name, const std::vector<int64_t>& values) const;
   bool empty() const { return rules_.empty(); }
-  // Whether a pin names the value, alone or among others.
-  bool pins(const std::string& name, const std::string& value) const;
+  std::vector<std::string> names() const;  // of which anything is said, each once
   // The one value that is pinned, if any.
   std::optional<std::string> pinned(const std::string& name) const;
   // The values that all pins of the name have. None: nothing is pinned.

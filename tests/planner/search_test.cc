@@ -31,7 +31,7 @@ struct BruteForce {
       ++illegal;
       return;
     }
-    plan.stage_layers = balanced_stages(model, cluster, plan);
+    plan.stage_layers = balanced_chunks(model, cluster, plan);
     ASSERT_TRUE(check_plan(model, cluster.num_devices(), plan).empty());
     const bool overlap = cluster.device_of(0).overlaps_communication;
     const Program program = compile(model, plan, {overlap, false});
@@ -43,6 +43,19 @@ struct BruteForce {
     plans.emplace_back(timeline.makespan(), timeline.peak_bytes(), plan.label());
   }
 };
+
+// What the executor runs: chunks of a stage as many as its layers have divisors, or two.
+std::vector<std::pair<ScheduleKind, int64_t>> pipelines(const ModelSpec& model, int64_t pp) {
+  std::vector<std::pair<ScheduleKind, int64_t>> out = {{ScheduleKind::kGPipe, 1},
+                                                       {ScheduleKind::kOneFOneB, 1}};
+  const int64_t layers = model.layers() / pp;
+  for (int64_t v = 2; v <= layers && pp > 1; ++v) {
+    if (layers % v != 0 && v != 2) continue;
+    out.emplace_back(ScheduleKind::kOneFOneB, v);
+    out.emplace_back(ScheduleKind::kBreadthFirst, v);
+  }
+  return out;
+}
 
 BruteForce brute_force(const ModelSpec& model, const ClusterSpec& cluster,
                        const SearchRequest& request) {
@@ -58,10 +71,11 @@ BruteForce brute_force(const ModelSpec& model, const ClusterSpec& cluster,
         for (plan.micro_batch = 1; plan.micro_batch <= batch; ++plan.micro_batch) {
           const bool divides = batch % (plan.dp * plan.micro_batch) == 0;
           if (!divides && (batch % plan.dp == 0 || plan.micro_batch > 1)) continue;
-          for (auto schedule : {ScheduleKind::kGPipe, ScheduleKind::kOneFOneB}) {
-            for (auto recompute : {Recompute::kNone, Recompute::kFull}) {
+          for (auto recompute : {Recompute::kNone, Recompute::kFull}) {
+            plan.recompute = recompute;
+            for (const auto& [schedule, v] : pipelines(model, plan.pp)) {
               plan.schedule = schedule;
-              plan.recompute = recompute;
+              plan.virtual_stages = v;
               out.consider(model, cluster, plan);
             }
           }
@@ -125,6 +139,16 @@ TEST_P(SearchSpace, EqualsBruteForce) {
 INSTANTIATE_TEST_SUITE_P(All, SearchSpace, testing::ValuesIn(kSpaces),
                          [](const auto& info) { return std::string(info.param.name); });
 
+// One that the executor runs, with several chunks a stage.
+Plan random_loops(const ModelSpec& model, std::mt19937* random) {
+  for (;;) {
+    Plan plan = random_pipeline(model, random);
+    const bool whole =
+        plan.schedule == ScheduleKind::kOneFOneB || plan.schedule == ScheduleKind::kBreadthFirst;
+    if (whole && plan.virtual_stages > 1) return plan;
+  }
+}
+
 // The bound never exceeds the simulated time, and one rank per stage stands for all where it may.
 TEST(Evaluate, BoundAndRepresentativeAgreeWithAllRanks) {
   std::mt19937 random(10);
@@ -132,7 +156,7 @@ TEST(Evaluate, BoundAndRepresentativeAgreeWithAllRanks) {
   int symmetric = 0;
   for (int i = 0; i < 80; ++i) {
     const ModelSpec& model = i % 2 == 0 ? gpt : llama;
-    const Plan plan = random_plan(model, &random);
+    const Plan plan = i % 4 < 2 ? random_plan(model, &random) : random_loops(model, &random);
     const ClusterSpec cluster = test_cluster(1 + static_cast<int64_t>(random() % 8), 8, i % 3 == 0);
     const RankedPlan ranked = evaluate_plan(model, cluster, plan);
     EXPECT_LE(PlanCosts(model, cluster, plan).fastest_ns(), ranked.step_ns) << plan.label();
@@ -167,7 +191,7 @@ class SearchPins : public testing::Test {
   Result<SearchResult> run(std::vector<std::string> pins) {
     SearchRequest asked = request(64, 16, 1000);
     for (const std::string& pin : pins) {
-      if (auto error = add_pin(pin, &asked)) return *error;
+      if (auto error = asked.constraints.add(ConstraintKind::kPin, pin)) return *error;
     }
     return search(model_, cluster_, asked);
   }
@@ -192,8 +216,8 @@ TEST_F(SearchPins, HoldInEveryPlan) {
 }
 
 TEST_F(SearchPins, AllOfThemLeaveOnePlan) {
-  const auto result =
-      run({"dp=2", "tp=2", "pp=2", "micro_batch=2", "schedule=1f1b", "recompute=none"});
+  const auto result = run({"dp=2", "tp=2", "pp=2", "virtual_stages=1", "micro_batch=2",
+                           "schedule=1f1b", "recompute=none"});
   ASSERT_TRUE(result.ok());
   EXPECT_EQ(result->stats.candidates, 1);
   ASSERT_EQ(result->plans.size(), 1U);
@@ -201,20 +225,36 @@ TEST_F(SearchPins, AllOfThemLeaveOnePlan) {
 }
 
 TEST_F(SearchPins, BadOnesAreRefused) {
-  EXPECT_EQ(error_of({"tp"}),
-            "command line: pin: found \"tp\", expected NAME=VALUE with dp, tp, pp, micro_batch, "
-            "schedule or recompute");
-  EXPECT_EQ(error_of({"zp=2"}),
-            "command line: pin: found \"zp\", expected dp, tp, pp, micro_batch, schedule or "
-            "recompute");
-  EXPECT_EQ(error_of({"tp=two"}),
-            "command line: pin tp: found \"two\", expected a whole number of at least 1");
-  EXPECT_EQ(error_of({"schedule=zigzag"}),
-            "command line: pin schedule: found \"zigzag\", expected gpipe or 1f1b");
+  EXPECT_EQ(error_of({"tp=two"}), "command line: pin tp: found \"two\", expected a whole number");
   EXPECT_EQ(error_of({"tp=2", "tp=4"}),
-            "command line: pin tp: found a second value, 4, expected each choice pinned once");
+            "command line: pin tp: found a second value, 4, expected each choice given once");
   EXPECT_EQ(error_of({"tp=3"}),
-            "command line: pin: found tp=3, expected degrees with dp * tp * pp = 8 ranks");
+            "command line: pin: found no degrees, expected some with dp * tp * pp = 8 ranks");
+  EXPECT_EQ(error_of({"schedule=zb-h1"}),
+            "command line: schedule: found none left, expected gpipe, 1f1b or breadth-first");
+  EXPECT_EQ(error_of({"cp=1"}),
+            "command line: cp: found a constraint on it, expected choices of the own executor: dp, "
+            "tp, pp, virtual_stages, stage_layers, micro_batch, schedule, recompute");
+}
+
+TEST_F(SearchPins, BansBoundsAndLayersHold) {
+  SearchRequest asked = request(64, 16, 1000);
+  asked.constraints.add(ConstraintKind::kPin, "stage_layers=1+3|1x4");
+  asked.constraints.add(ConstraintKind::kMax, "pp=2");
+  asked.constraints.add(ConstraintKind::kBan, "schedule=gpipe");
+  const auto result = search(model_, cluster_, asked);
+  ASSERT_TRUE(result.ok()) << result.error().line();
+  ASSERT_FALSE(result->plans.empty());
+  bool interleaved = false;
+  for (const RankedPlan& ranked : result->plans) {
+    const Plan& plan = ranked.plan;
+    EXPECT_EQ(plan.pp, 2);
+    EXPECT_NE(plan.schedule, ScheduleKind::kGPipe);
+    EXPECT_EQ(plan.stage_layers,
+              plan.virtual_stages == 1 ? (std::vector<int64_t>{1, 3}) : std::vector<int64_t>(4, 1));
+    interleaved = interleaved || plan.virtual_stages == 2;
+  }
+  EXPECT_TRUE(interleaved);
 }
 
 TEST_F(SearchPins, AnIllegalPinSaysWhichRule) {

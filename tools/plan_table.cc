@@ -14,7 +14,7 @@ constexpr size_t kShownStages = 16;
 void print_plans(const std::vector<RankedPlan>& plans, std::ostream& out) {
   out << coloured(
       Colour::kHeading,
-      "   #   dp   tp   pp   v    mb      schedule recompute   step time  tokens/s    memory  "
+      "   #   dp   tp   pp   v    mb      schedule recompute   step time  tokens/s     memory  "
       "bubble\n");
   for (size_t i = 0; i < plans.size(); ++i) {
     const RankedPlan& r = plans[i];

@@ -178,7 +178,7 @@ std::vector<KeptTensor> head_tensors(const MemoryContext& c, const ChunkShape& c
   list.add("gathered input", split ? kHalf * hidden * (1 + 1 / tp) : 0);
   list.add("input gradient", kHalf * hidden);
   list.add("logits", (c.kernels.fused_loss ? c.stack.logits_fused : c.stack.logits) * share);
-  list.add("gathered logits", c.stack.logits_gathered * static_cast<double>(c.model.vocab));
+  list.add("gathered logits", c.stack.logits_gathered * share * tp);
   std::vector<KeptTensor> tensors = list.take();
   if (c.stack.dummy_gradients > 0) {
     tensors.push_back({"dummy gradient", c.stack.dummy_gradients * share * hidden});

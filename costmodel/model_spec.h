@@ -88,6 +88,10 @@ struct ModelSpec {
   std::string model_type;  // Hugging Face's model_type
   int64_t hidden = 0;
   int64_t vocab = 0;
+  // Every tp rank's share of the vocabulary is padded to a multiple of so many rows: a choice of
+  // who runs the model (steps.h, kPaddedVocabMultiple), no part of it. Counts of parameters and
+  // `vocab` stay the model's own.
+  int64_t vocab_multiple = 1;
   int64_t max_positions = 0;
   bool tied_embeddings = false;
   bool head_bias = false;

@@ -90,6 +90,8 @@ std::string kind_of(const Step& step) {
   return std::string(name_of(step.op)) + "." + name_of(step.phase);
 }
 
-int64_t padded_vocab_share(const ModelSpec& model, int64_t tp) { return ceil_div(model.vocab, tp); }
+int64_t padded_vocab_share(const ModelSpec& model, int64_t tp) {
+  return round_up(ceil_div(model.vocab, tp), model.vocab_multiple);
+}
 
 }  // namespace shardwright

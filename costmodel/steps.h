@@ -108,8 +108,12 @@ struct ChunkShape {
   int64_t tokens() const { return micro_batch * seq / split.cp; }  // on one rank
 };
 
-// vocabulary rows per rank: the smallest equal share that covers the vocabulary.
+// Vocabulary rows per rank: the smallest equal share that covers the vocabulary, in multiples of
+// model.vocab_multiple. Rows past the vocabulary are padding: the last ranks may hold nothing else.
 int64_t padded_vocab_share(const ModelSpec& model, int64_t tp);
+// The multiple where a vocabulary is padded: rows and columns of all products with it then keep to
+// tensor cores' tiles and to 16 bytes. Megatron-LM's default (--make-vocab-size-divisible-by).
+inline constexpr int64_t kPaddedVocabMultiple = 128;
 
 // Parts of a chunk, for those who need each once and not the whole list: every layer of one kind
 // has the same steps. `layer` counts for kLayer only.

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "costmodel/check.h"
+#include "costmodel/steps.h"
 #include "planner/program/buffers.h"
 
 namespace shardwright {
@@ -30,6 +31,15 @@ bool is_symmetric(const ClusterSpec& cluster, const Plan& plan) {
            (aligned(plan.tp, level.size) && aligned(block, level.size) &&
             (blocks == plan.ranks() || aligned(blocks, level.size)));
   });
+}
+
+ModelSpec own_model(ModelSpec model, bool on_gpus) {
+  model.vocab_multiple = on_gpus ? kPaddedVocabMultiple : 1;
+  return model;
+}
+
+ModelSpec own_model(ModelSpec model, const ClusterSpec& cluster) {
+  return own_model(std::move(model), cluster.device_of(0).overlaps_communication);
 }
 
 CompileOptions options_for(const ClusterSpec& cluster, const Plan& plan, bool all_ranks) {

@@ -76,6 +76,11 @@ class PlanCosts {
 
 // As PlanCosts, for one plan.
 RankedPlan evaluate_plan(const ModelSpec& model, const ClusterSpec& cluster, const Plan& plan);
+// The model as this project's own executor holds it: on GPUs with a padded vocabulary. CPU ranks
+// pad nothing: no kernel of theirs wants it, and of a vocabulary of bytes it would be most.
+ModelSpec own_model(ModelSpec model, bool on_gpus);
+// As own_model, where the ranks are the cluster's devices.
+ModelSpec own_model(ModelSpec model, const ClusterSpec& cluster);
 // Lanes as the cluster's devices have them; one rank per stage where that is exact.
 CompileOptions options_for(const ClusterSpec& cluster, const Plan& plan, bool all_ranks);
 

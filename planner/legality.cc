@@ -139,7 +139,8 @@ std::string shards(const Case& c) {
   return undivided(c.plan.dp * c.plan.split.cp, "replicas", "shard_group", c.plan.shard_group);
 }
 std::string vocab(const Case& c) {
-  const int64_t share = padded_vocab_share(c.model, c.plan.tp);
+  // Without padding, which may leave a rank with nothing else.
+  const int64_t share = ceil_div(c.model.vocab, c.plan.tp);
   if ((c.plan.tp - 1) * share < c.model.vocab) return "";
   return "shares of " + text(share) + " of " + text(c.model.vocab) + " rows leave the last of tp " +
          text(c.plan.tp) + " ranks without any";

@@ -57,7 +57,7 @@ struct LoadedPlan {
   std::string text;  // the bytes of plan.json
   Plan plan;
   Prediction predicted;
-  ModelSpec model;
+  ModelSpec model;  // as own_model, where the stack is this project's own executor
   ClusterSpec cluster;
   std::string stack;  // as in PlanFile
   std::optional<PlanLimits> limits;

@@ -91,6 +91,7 @@ Result<LoadedPlan> load_plan(const std::string& path, const std::string& profile
   if (!cluster.ok()) return cluster.error();
   LoadedPlan loaded{*std::move(text),    file->plan,  file->predicted, *std::move(model),
                     *std::move(cluster), file->stack, file->limits};
+  if (loaded.stack.empty()) loaded.model = own_model(std::move(loaded.model), loaded.cluster);
   if (auto error = check_devices(name, loaded)) return *error;
   return loaded;
 }

@@ -66,7 +66,8 @@ int plan_own(const PlanArguments& arguments, const PlanInputs& inputs, std::ostr
              std::ostream& err) {
   const Result<SearchRequest> request = request_of(arguments);
   if (!request.ok()) return refuse(request.error(), err);
-  const auto result = timed([&] { return search(inputs.model, inputs.cluster, *request); });
+  const ModelSpec model = own_model(inputs.model, inputs.cluster);
+  const auto result = timed([&] { return search(model, inputs.cluster, *request); });
   if (!result.ok()) return refuse(result.error(), err);
   if (auto error = write_best(arguments, inputs, "", result->plans)) return refuse(*error, err);
   if (arguments.json) {

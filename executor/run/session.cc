@@ -4,7 +4,7 @@
 #include "executor/data/text_data.h"
 #include "executor/exec_error.h"
 #include "executor/model/chunk_runner.h"
-#include "planner/compile.h"
+#include "planner/evaluate.h"
 #include "planner/program/verify.h"
 
 namespace shardwright {
@@ -27,11 +27,12 @@ Result<SessionReport> run_session(const SessionRequest& request, const char* bac
                                    request.options.settings.init.seed);
   if (!data) return data.error();
   // CPU ranks move messages only while somebody copies them; devices have a stream for every lane.
-  const Program program =
-      compile(request.model, plan, {.overlap = request.device != RunDevice::kCpu});
+  const bool on_gpus = request.device != RunDevice::kCpu;
+  const ModelSpec model = own_model(request.model, on_gpus);
+  const Program program = compile(model, plan, {.overlap = on_gpus});
   const VerifyReport report = verify(program);
   SW_CHECK(report.ok(), plan.label() << "\n" << problem_table(program, report));
-  const StepTable steps(request.model, program, plan.optimizer);
+  const StepTable steps(model, program, plan.optimizer);
 
   std::optional<RunFolder> folder;
   if (writes) {
@@ -48,8 +49,8 @@ Result<SessionReport> run_session(const SessionRequest& request, const char* bac
   };
   SessionReport session;
   start(report.peak_bytes, [&](Communicator& comm, Ops& ops) {
-    TrainResult result = train_rank(request.model, program, steps, ops, comm, request.options,
-                                    samples, write_and_tell);
+    TrainResult result =
+        train_rank(model, program, steps, ops, comm, request.options, samples, write_and_tell);
     if (comm.rank() == 0) session.result = std::move(result);
   });
   if (!writes) return session;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "costmodel/pricer.h"
+#include "costmodel/steps.h"
 
 namespace shardwright {
 namespace {
@@ -101,7 +102,7 @@ Plan time_plan_of(const RunCase& run, const Kernels& kernels) {
 
 ModelSpec time_model_of(const RunCase& run, const Kernels& kernels) {
   ModelSpec model = run.model;
-  if (kernels.padded_vocabulary) model.vocab = round_up(model.vocab, 128 * run.plan.tp);
+  model.vocab_multiple = kernels.padded_vocabulary ? kPaddedVocabMultiple : 1;
   return model;
 }
 

@@ -156,7 +156,7 @@ Software::ForTp& Software::at(int64_t tp) {
   std::unique_ptr<ForTp>& entry = for_tp_[tp];
   if (entry == nullptr) {
     ModelSpec model = model_;
-    if (stack_.kernels.padded_vocabulary) model.vocab = round_up(model.vocab, 128 * tp);
+    model.vocab_multiple = stack_.kernels.padded_vocabulary ? kPaddedVocabMultiple : 1;
     entry = std::make_unique<ForTp>(std::move(model), cluster_, stack_, memory_, kinds_);
   }
   return *entry;

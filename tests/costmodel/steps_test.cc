@@ -111,6 +111,34 @@ TEST_P(ShippedModel, RanksAndStagesHoldItTogether) {
   }
 }
 
+// GPT-2's 50257 rows: 393 * 128 = 50304 on one rank; on two 25129 real rows each at most, that is
+// 197 * 128 = 25216. Of 200 rows on four ranks the first two hold all.
+TEST(PaddedVocabulary, SharesAreMultiples) {
+  ModelSpec model;
+  model.vocab = 50257;
+  EXPECT_EQ(padded_vocab_share(model, 1), 50257);
+  EXPECT_EQ(padded_vocab_share(model, 2), 25129);
+  model.vocab_multiple = 128;
+  EXPECT_EQ(padded_vocab_share(model, 1), 50304);
+  EXPECT_EQ(padded_vocab_share(model, 2), 25216);
+  model.vocab = 200;
+  EXPECT_EQ(padded_vocab_share(model, 4), 128);
+}
+
+// Padding is held and worked on, but is no part of the model.
+TEST(PaddedVocabulary, CountsOfTheModelStay) {
+  ModelSpec model = model_of("gpt2");
+  const int64_t real = count_parameters(model).total();
+  model.vocab_multiple = 128;
+  EXPECT_EQ(count_parameters(model).total(), real);
+  EXPECT_EQ(local_parameters(model, whole(model)), real + (50304 - 50257) * model.hidden);
+  for (const ParameterTensor& tensor : chunk_parameters(model, whole(model, 2), 1)) {
+    if (tensor.slot != "embedding.tokens") continue;
+    EXPECT_EQ(tensor.parts.front().row0, 25216);
+    EXPECT_EQ(tensor.parts.front().global_rows, 50257);
+  }
+}
+
 TEST_P(ShippedModel, BackwardHasTwiceTheGemmsOfForward) {
   const ModelSpec model = model_of(GetParam());
   for (int64_t tp : {1, 2}) {

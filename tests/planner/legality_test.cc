@@ -141,6 +141,9 @@ TEST_F(Legality, Vocab) {
             "shares of 2 of 5 rows leave the last of tp 4 ranks without any");
   model.vocab = 7;
   EXPECT_EQ(complaint(model, test_plan(model, 1, 4, 1, 1), "vocab"), "");
+  // Padding may leave ranks with nothing else: those here would have rows without it.
+  model.vocab_multiple = 128;
+  EXPECT_EQ(complaint(model, test_plan(model, 1, 4, 1, 1), "vocab"), "");
 }
 
 TEST_F(Legality, Positions) {

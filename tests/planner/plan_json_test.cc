@@ -210,6 +210,19 @@ TEST_F(LoadPlan, FindsItsInputsBesideThePlan) {
   EXPECT_EQ(loaded->text, plan_text(file_));
 }
 
+// A plan for GPUs and this project's own executor comes with the vocabulary as that holds it.
+TEST_F(LoadPlan, GpusHoldAPaddedVocabulary) {
+  EXPECT_EQ(load_plan(path("plan.json"), kProfiles)->model.vocab_multiple, 1);
+  const ClusterSpec gpus = test_cluster(4, 1, true);
+  write("cluster.json", to_json(gpus).dump());
+  file_.cluster = describe_cluster("cluster.json", gpus);
+  write("plan.json", plan_text(file_));
+  EXPECT_EQ(load_plan(path("plan.json"), kProfiles)->model.vocab_multiple, kPaddedVocabMultiple);
+  file_.stack = "some framework's";
+  write("plan.json", plan_text(file_));
+  EXPECT_EQ(load_plan(path("plan.json"), kProfiles)->model.vocab_multiple, 1);
+}
+
 TEST_F(LoadPlan, AChangedModelIsRefusedByName) {
   write("model.json", model_text_ + "\n");
   EXPECT_EQ(error(), path("model.json") + ": digest: found " + digest_of(model_text_ + "\n") +

@@ -123,6 +123,38 @@ TEST_F(PlanCommand, WritesTheSameBytesTwiceAndSimulateAgrees) {
   EXPECT_GT(trace["traceEvents"].size(), 1000U);
 }
 
+// GPT-2's 50257 rows on two GPUs: 25216 on each, in the plan as in its simulation. AdamW under bf16
+// holds 18 bytes of each parameter: fp32 weights, gradients and two moments, a bf16 copy.
+TEST_F(PlanCommand, GpusPadTheVocabulary) {
+  arguments_.json = true;
+  arguments_.model = "gpt2";
+  arguments_.cluster = "h100-sxm-80gb:2";
+  arguments_.seq = 1024;
+  arguments_.global_batch = 4;
+  arguments_.pins = {"tp=2", "micro_batch=1", "recompute=none"};
+  arguments_.out = path("plan.json");
+  const Outcome planned = plan();
+  ASSERT_EQ(planned.code, kExitOk) << planned.err;
+  const Json best = planned.json()["plans"][0];
+  const ModelSpec model = load_model("gpt2", SHARDWRIGHT_SOURCE_DIR "/profiles").value();
+  ChunkShape half;
+  half.num_layers = model.layers();
+  half.embedding = half.head = true;
+  half.tp = 2;
+  const int64_t padded = local_parameters(model, half) + (25216 - 25129) * model.hidden;
+  const Json& stage = best["stages"][0];
+  EXPECT_EQ(stage["parameters_bytes"].get<int64_t>() + stage["gradients_bytes"].get<int64_t>() +
+                stage["optimizer_bytes"].get<int64_t>(),
+            18 * padded)
+      << stage;
+  SimulateArguments arguments;
+  arguments.plan = path("plan.json");
+  arguments.json = true;
+  const Outcome simulated = simulate(arguments);
+  ASSERT_EQ(simulated.code, kExitOk) << simulated.err;
+  EXPECT_EQ(simulated.json()["memory_peak_bytes"], best["memory_peak_bytes"]);
+}
+
 TEST_F(PlanCommand, SimulatePrintsTablesAndPrograms) {
   arguments_.cluster = "h100-sxm-80gb:4";
   arguments_.global_batch = 8;

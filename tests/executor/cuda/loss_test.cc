@@ -108,6 +108,55 @@ TEST_P(LossKernelTest, TargetAmongPaddingIsForeign) {
   EXPECT_EQ(z_d.read(), (Floats{1, 1, 0, 0}));
 }
 
+// The shares of a padded vocabulary against the CPU's one row of real columns. Nothing of the
+// padding is read (it holds NaN), and its gradient is zero.
+TEST_P(LossKernelTest, PaddedSharesEqualTheRealColumns) {
+  const int64_t T = 5, vocab = 257;
+  for (const auto& [ranks, share] : {std::pair{1, 384}, std::pair{2, 256}, std::pair{4, 128}}) {
+    const Case padded{vocab, share, ranks, T};
+    const Floats logits = random(T * vocab, 21);
+    const Tokens targets = {0, 256, 127, 128, 255};
+    Floats parts(3 * T), lse(T), expected = logits;
+    double loss = 0;
+    cpu_->loss_local(logits.data(), targets.data(), 0, vocab, vocab, parts.data(), T);
+    cpu_->loss_combine(parts.data(), 1, lse.data(), T, &loss);
+    cpu_->loss_grad(expected.data(), targets.data(), 0, vocab, vocab, lse.data(), 0.5f, T);
+
+    const int32_t* targets_d = put_tokens(targets);
+    const DeviceArray parts_d = put_fp32(poisoned(ranks * 3 * T)), lse_d = put_fp32(poisoned(T));
+    auto* loss_d = static_cast<double*>(cuda_->allocate(8));
+    cuda_->zero(loss_d, 8);
+    for (int64_t rank = 0; rank < ranks; ++rank) {
+      const DeviceArray z_d = put(shard(padded, logits, rank));
+      cuda_->loss_local(z_d.get(), targets_d, rank * share, valid(padded, rank), share,
+                        parts_d.floats() + rank * 3 * T, T);
+    }
+    cuda_->loss_combine(parts_d.floats(), ranks, lse_d.floats(), T, loss_d);
+    double loss_read = 0;
+    cuda_->download(&loss_read, loss_d, 8);
+    EXPECT_NEAR(loss_read, loss, 1e-5 * loss) << name(padded);
+    for (int64_t rank = 0; rank < ranks; ++rank) {
+      const DeviceArray z_d = put(shard(padded, logits, rank));
+      cuda_->loss_grad(z_d.get(), targets_d, rank * share, valid(padded, rank), share,
+                       lse_d.floats(), 0.5f, T);
+      const Floats found = z_d.read();
+      Floats wanted(T * share, 0.0f), padding;
+      for (int64_t t = 0; t < T; ++t) {
+        for (int64_t i = 0; i < share; ++i) {
+          if (i < valid(padded, rank)) {
+            wanted[t * share + i] = expected[t * vocab + rank * share + i];
+          } else {
+            padding.push_back(found[t * share + i]);
+          }
+        }
+      }
+      // As in ShardedLossAndGradient.
+      expect_near(found, wanted, type(), "gradient " + name(padded), 1e-5);
+      EXPECT_EQ(padding, Floats(padding.size(), 0.0f)) << name(padded) << " rank " << rank;
+    }
+  }
+}
+
 TEST_P(LossKernelTest, NaNIsNotSwallowed) {
   Floats z(100, 1.0f);
   z[40] = std::numeric_limits<float>::quiet_NaN();

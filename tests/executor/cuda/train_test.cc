@@ -7,6 +7,7 @@
 #include "executor/comm/staged_comm.h"
 #include "executor/cuda/cuda_ops.h"
 #include "executor/cuda/emulation/emulated_device.h"
+#include "planner/evaluate.h"
 #include "planner/program/verify.h"
 #include "tests/executor/run/train_support.h"
 
@@ -84,6 +85,38 @@ TEST_P(TrainOnDevice, TwoStagedRanksEqualOne) {
     const TestRun two = train(model, plan, options(), {}, true, on_device(DataType::kFp32));
     SCOPED_TRACE(plan.label());
     expect_close_losses(two, one, 2e-5);
+  }
+}
+
+// An odd vocabulary of 257, padded on the device to 384, 2 x 256 and 4 x 128 rows (with a rank of
+// nothing but padding), against the model as it is on one CPU rank. train() checks that the rows of
+// the padding are zero at the end; the norm of gradients, clipping and weight decay take part.
+TEST_P(TrainOnDevice, APaddedVocabularyChangesNothing) {
+  ModelSpec model = small_model(GetParam(), true);
+  model.vocab = 257;
+  TrainOptions training = options();
+  training.settings.clip_norm = 0.5f;  // below the norms here, so that it acts
+  const TestRun cpu = train(model, make_plan(model, 1, 1, 1, 2, 4, kSeq), training);
+  EXPECT_GT(cpu.result.metrics.front().grad_norm, 0.5);
+  const ModelSpec padded = own_model(model, true);
+  for (const auto& [tp, pp] :
+       {std::pair{1, 1}, std::pair{2, 1}, std::pair{4, 1}, std::pair{1, 2}}) {
+    if (tp > model.kinds.front().attention.kv_heads) continue;
+    const Plan plan = make_plan(padded, 1, tp, pp, 2, 4, kSeq);
+    SCOPED_TRACE(plan.label());
+    const TestRun gpu = train(padded, plan, training, {}, true, on_device(DataType::kFp32));
+    expect_close_losses(gpu, cpu, 2e-5);
+    std::string where;
+    EXPECT_LE(largest_difference(gpu.weights, cpu.weights, 1.0, &where), 1e-4) << where;
+    const std::vector<Bytes> predicted = verify(gpu.program).peak_bytes;
+    for (size_t at = 0; at < predicted.size(); ++at) {
+      EXPECT_EQ(gpu.result.measured.ranks[at].peak_bytes, predicted[at]) << "rank " << at;
+    }
+    // AdamW holds four fp32 tables, and the saved logits have the columns too.
+    if (tp * pp == 1) {
+      const Bytes unpadded = verify(cpu.program).peak_bytes.front();
+      EXPECT_GE(predicted.front() - unpadded, (384 - 257) * 4 * (4 * model.hidden + 2 * kSeq));
+    }
   }
 }
 

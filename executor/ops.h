@@ -57,6 +57,12 @@ class Ops {
   virtual Bytes live_bytes() const = 0;
   virtual Bytes peak_bytes() const = 0;
   virtual void reset_peak() = 0;
+  // From here on, memory that this step's sends freed is given out only where the send is known to
+  // be over: those up to these instructions (1 + index). Until the end of the step; for devices,
+  // whose sends are over when they are received (planner/program/finished_sends.h).
+  virtual void keep_sent_after(int activation, int gradient) {
+    static_cast<void>(activation), static_cast<void>(gradient);
+  }
   float* allocate_floats(int64_t elements) {
     return static_cast<float*>(allocate(elements * static_cast<Bytes>(sizeof(float))));
   }

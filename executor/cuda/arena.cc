@@ -17,6 +17,13 @@ void add_uses(const LastUses& more, LastUses* uses) {
   }
 }
 
+bool all_over(const LastUses& uses, const LastUses& over) {
+  for (size_t lane = 0; lane < uses.size(); ++lane) {
+    if (uses[lane] > over[lane]) return false;
+  }
+  return true;
+}
+
 bool sends(Lane lane) { return lane == Lane::kActivationOut || lane == Lane::kGradientOut; }
 bool receives(Lane lane) { return lane == Lane::kActivationIn || lane == Lane::kGradientIn; }
 
@@ -51,7 +58,8 @@ std::byte* Arena::take_free(Bytes bytes, LastUses* uses) {
 }
 
 std::byte* Arena::take_sent(Bytes bytes, Bytes at_most, LastUses* uses) {
-  const auto best = sent_.lower_bound({bytes, nullptr});
+  auto best = sent_.lower_bound({bytes, nullptr});
+  while (best != sent_.end() && sent_over_ && !all_over(best->second, *sent_over_)) ++best;
   if (best == sent_.end() || best->first.first > at_most) return nullptr;
   const auto [size, at] = best->first;
   const LastUses last = best->second;
@@ -109,6 +117,7 @@ void Arena::free(void* block, Lane lane, int instruction) {
 void Arena::forget_uses() {
   for (const auto& [place, uses] : sent_) insert(place.second, {place.first});
   sent_.clear();
+  sent_over_.reset();
   for (auto& [at, stretch] : free_) stretch.uses = {};
 }
 

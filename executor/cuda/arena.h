@@ -12,6 +12,7 @@
 #include <array>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <set>
 #include <vector>
 
@@ -39,6 +40,8 @@ class Arena {
   // `block` came from allocate() and was not freed since; null is ignored. `lane` and `instruction`
   // are the last that use it, -1 when nothing of this step does.
   void free(void* block, Lane lane, int instruction);
+  // Until forget_uses(), memory freed by sends after these is not given to anybody.
+  void keep_sent_after(const LastUses& over) { sent_over_ = over; }
   // Everything of the step is done: nobody needs to wait for it any more.
   void forget_uses();
 
@@ -82,6 +85,7 @@ class Arena {
   Free free_;
   std::set<std::pair<Bytes, std::byte*>> by_size_;
   std::map<std::pair<Bytes, std::byte*>, LastUses> sent_;  // freed by sends of this step
+  std::optional<LastUses> sent_over_;                      // empty: all of sent_ may be given out
   std::map<std::byte*, Block> live_;
   Bytes live_bytes_ = 0, peak_bytes_ = 0, padding_bytes_ = 0;
 };

@@ -48,6 +48,13 @@ void CudaOps::free(void* block) {
   arena_.free(block, lanes_.last_lane(), lanes_.last_instruction());
 }
 
+void CudaOps::keep_sent_after(int activation, int gradient) {
+  LastUses over{};
+  over[static_cast<size_t>(Lane::kActivationOut)] = activation;
+  over[static_cast<size_t>(Lane::kGradientOut)] = gradient;
+  arena_.keep_sent_after(over);
+}
+
 Bytes CudaOps::lane_scratch_bytes() const {
   return lanes_.lane() == Lane::kCompute ? options_.scratch_bytes : kOtherScratchBytes;
 }

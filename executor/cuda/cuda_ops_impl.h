@@ -25,6 +25,7 @@ class CudaOps final : public Ops {
 
   void* allocate(Bytes bytes) override;
   void free(void* block) override;
+  void keep_sent_after(int activation, int gradient) override;
   Bytes live_bytes() const override { return arena_.live_bytes(); }
   Bytes peak_bytes() const override { return arena_.peak_bytes(); }
   void reset_peak() override { arena_.reset_peak(); }

@@ -41,12 +41,11 @@ std::optional<Error> check_choices(const Plan& plan) {
 }
 
 // Of several chunks a stage each has layers.
-std::optional<Error> check_chunks(const Plan& plan, RunDevice device) {
+std::optional<Error> check_chunks(const Plan& plan) {
   if (plan.virtual_stages == 1) return std::nullopt;
   const auto refuse = [&](const char* expected) {
     return Error{"plan", "virtual_stages", std::to_string(plan.virtual_stages), expected};
   };
-  if (device == RunDevice::kCuda) return refuse("1 on GPUs");
   if (std::count(plan.stage_layers.begin(), plan.stage_layers.end(), 0) > 0) {
     return refuse("chunks with layers");
   }
@@ -57,7 +56,7 @@ std::optional<Error> check_chunks(const Plan& plan, RunDevice device) {
 
 std::optional<Error> check_executable(const ModelSpec& model, const Plan& plan, RunDevice device) {
   if (auto error = check_choices(plan)) return error;
-  if (auto error = check_chunks(plan, device)) return error;
+  if (auto error = check_chunks(plan)) return error;
   const DataType type = plan.precision;
   const auto refuse = [&](const std::string& field, const std::string& found,
                           const std::string& expected) {

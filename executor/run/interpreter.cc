@@ -31,6 +31,9 @@ Interpreter::Interpreter(const ModelSpec& model, const Program& program, const S
       samples_(std::move(samples)),
       rank_(own_program(program, comm)),
       rule_(program) {
+  if (keeps_sent_memory(program_)) {
+    finished_sends_ = finished_sends(program_, program_.position_of(rank_.rank));
+  }
   make_groups();
   make_state();
   make_chunks();
@@ -116,6 +119,10 @@ void Interpreter::issue(int index) {
   try {
     // First: where memory comes from depends on the lane that it is for.
     ops_.lanes().begin(index, next.lane, next.waits);
+    if (!finished_sends_.empty()) {
+      const FinishedSends& over = finished_sends_[static_cast<size_t>(index)];
+      ops_.keep_sent_after(over.activation, over.gradient);
+    }
     for (const Buffer& buffer : effects.allocates) allocate(buffer);
     note_peak(index);
     perform(next, &stamps_[index]);

@@ -15,6 +15,7 @@
 #include "executor/comm/communicator.h"
 #include "executor/model/chunk_runner.h"
 #include "planner/program/buffers.h"
+#include "planner/program/finished_sends.h"
 #include "planner/program/step_table.h"
 #include "planner/program/timeline.h"
 
@@ -106,6 +107,7 @@ class Interpreter {
   SampleSource samples_;
   const RankProgram& rank_;
   Readiness rule_;
+  std::vector<FinishedSends> finished_sends_;  // by instruction; empty: not needed
   std::unique_ptr<ScratchSet> scratch_;
   std::map<int, ChunkState> chunks_;
   std::map<int, Group*> groups_;  // by Program's group index

@@ -5,6 +5,7 @@
 #include "executor/exec_error.h"
 #include "executor/model/chunk_runner.h"
 #include "planner/evaluate.h"
+#include "planner/program/finished_sends.h"
 #include "planner/program/verify.h"
 
 namespace shardwright {
@@ -47,8 +48,14 @@ Result<SessionReport> run_session(const SessionRequest& request, const char* bac
     if (folder) require_written(folder->add(metrics, plan.tokens_per_step()));
     if (done) done(metrics);
   };
+  std::vector<Bytes> peaks = report.peak_bytes;
+  if (on_gpus && keeps_sent_memory(program)) {
+    for (size_t at = 0; at < peaks.size(); ++at) {
+      peaks[at] += unfinished_send_bytes(program, static_cast<int>(at));
+    }
+  }
   SessionReport session;
-  start(report.peak_bytes, [&](Communicator& comm, Ops& ops) {
+  start(peaks, [&](Communicator& comm, Ops& ops) {
     TrainResult result =
         train_rank(model, program, steps, ops, comm, request.options, samples, write_and_tell);
     if (comm.rank() == 0) session.result = std::move(result);

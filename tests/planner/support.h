@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <fstream>
 #include <random>
@@ -100,6 +101,18 @@ inline Plan random_pipeline(const ModelSpec& model, std::mt19937* random) {
     plan.stage_layers.assign(static_cast<size_t>(chunks), 0);
     for (int64_t i = 0; i < model.layers(); ++i) ++plan.stage_layers[(i + 1) % chunks];
     if (plan.ranks() <= 8 && check_plan(model, plan.ranks(), plan).empty()) return plan;
+  }
+}
+
+// Of those, plans with several chunks a stage that the executor runs (executable.cc).
+inline Plan random_chunked_plan(const ModelSpec& model, std::mt19937* random) {
+  for (;;) {
+    const Plan plan = random_pipeline(model, random);
+    const bool runs =
+        !splits_backward(plan.schedule) && plan.schedule != ScheduleKind::kSynthesised;
+    const bool layers =
+        std::count(plan.stage_layers.begin(), plan.stage_layers.end(), int64_t{0}) == 0;
+    if (plan.virtual_stages > 1 && runs && layers) return plan;
   }
 }
 

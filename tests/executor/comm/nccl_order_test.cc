@@ -250,6 +250,15 @@ TEST(NcclOrder, AgreesBetweenAllRanksOfRandomPlans) {
   }
 }
 
+// Several chunks a stage: interleaved 1F1B, breadth-first, GPipe.
+TEST(NcclOrder, AgreesBetweenAllRanksOfChunkedPlans) {
+  std::mt19937 random(21);
+  for (const char* name : {"tiny-gpt", "tiny-llama"}) {
+    const ModelSpec model = shipped_model(name);
+    for (int i = 0; i < 60; ++i) check_plan(model, random_chunked_plan(model, &random));
+  }
+}
+
 // Plans in which groups have the same members: tp and all ranks, dp and all ranks, the tied table
 // and all ranks.
 TEST(NcclOrder, GroupsOfTheSameMembers) {

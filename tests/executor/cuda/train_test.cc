@@ -88,6 +88,29 @@ TEST_P(TrainOnDevice, TwoStagedRanksEqualOne) {
   }
 }
 
+// Several chunks a stage, interleaved and breadth-first, equal one CPU rank.
+TEST_P(TrainOnDevice, ChunkedStagesEqualOne) {
+  const ModelSpec model = small_model(GetParam(), true);
+  const TestRun one = train(model, make_plan(model, 1, 1, 1, 1, 8, kSeq), options());
+  for (const auto& [dp, tp] : {std::pair{1, 1}, std::pair{2, 1}, std::pair{1, 2}}) {
+    for (const ScheduleKind schedule : {ScheduleKind::kOneFOneB, ScheduleKind::kBreadthFirst}) {
+      Plan plan = make_plan(model, dp, tp, 2, 1, 8, kSeq);
+      plan.virtual_stages = 2;
+      plan.stage_layers = {1, 1, 1, 1};
+      plan.schedule = schedule;
+      SCOPED_TRACE(plan.label());
+      const TestRun run = train(model, plan, options(), {}, true, on_device(DataType::kFp32));
+      expect_close_losses(run, one, 2e-5);
+      std::string where;
+      EXPECT_LE(largest_difference(run.weights, one.weights, 1.0, &where), 1e-4) << where;
+      const std::vector<Bytes> predicted = verify(run.program).peak_bytes;
+      for (size_t at = 0; at < predicted.size(); ++at) {
+        EXPECT_EQ(run.result.measured.ranks[at].peak_bytes, predicted[at]) << "rank " << at;
+      }
+    }
+  }
+}
+
 // An odd vocabulary of 257, padded on the device to 384, 2 x 256 and 4 x 128 rows (with a rank of
 // nothing but padding), against the model as it is on one CPU rank. train() checks that the rows of
 // the padding are zero at the end; the norm of gradients, clipping and weight decay take part.

@@ -1,6 +1,7 @@
 #include "planner/program/finished_sends.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "planner/program/readiness.h"
 
@@ -17,19 +18,22 @@ void join(const Known& more, Known* known) {
   }
 }
 
-// The ranks that exchange messages with the one at `at`, and how sends of a device end.
+// The ranks that exchange messages with the one at `at`, and how sends of a device end. Only what
+// readiness asks for.
 Program pipeline_of(const Program& program, int at) {
-  Program out = program;
+  const RankProgram& own = program.ranks.at(at);
+  Program out;
   out.messages = MessageMode::kRendezvous;
-  const RankProgram own = program.ranks.at(at);
-  std::erase_if(out.ranks, [&](const RankProgram& rank) {
-    return rank.tp != own.tp || rank.dp != own.dp || rank.cp != own.cp;
-  });
+  out.world = program.world;
+  out.chunks = program.chunks;
+  out.groups = program.groups;
+  std::copy_if(program.ranks.begin(), program.ranks.end(), std::back_inserter(out.ranks),
+               [&](const RankProgram& rank) {
+                 return rank.tp == own.tp && rank.dp == own.dp && rank.cp == own.cp;
+               });
   return out;
 }
 
-// An activation lane's instructions are sends of activations wherever sends have lanes of their
-// own; on one lane for all, nothing is ever reused too early.
 void note_send(const Instruction& send, int index, FinishedSends* finished) {
   (send.op == OpCode::kSendActivation ? finished->activation : finished->gradient) = index + 1;
 }

@@ -10,7 +10,9 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "costmodel/hf_config.h"
 #include "costmodel/json.h"
+#include "costmodel/parameters.h"
 #include "planner/export/job_pricer.h"
 #include "tools/exit_codes.h"
 #include "tools/plan_table.h"

@@ -132,7 +132,8 @@ std::vector<Rejection> Software::refusals(const Plan& plan) const {
     if (!problem.empty()) out.push_back({plan.zero == 3 ? "zero" : "replica_batches", problem});
   }
   if (!framework_) return out;
-  // The other overlaps are looked for among what it does (idle_choices.h).
+  // Overlap of gradients and weights is a choice of the search; export says where the framework
+  // does otherwise (as_run_by).
   const Overlap done = overlap_run_by(*framework_, plan);
   const auto require = [&](const char* name, bool wanted, bool is) {
     if (wanted == is) return;

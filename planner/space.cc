@@ -7,6 +7,7 @@
 #include "costmodel/pricer.h"
 #include "planner/balance.h"
 #include "planner/search/layer_limits.h"
+#include "planner/search/plan_space.h"
 
 namespace shardwright {
 namespace {
@@ -53,6 +54,10 @@ std::optional<Error> check_choices(const Constraints& constraints) {
   if (layers.least() > 0 || layers.most()) {
     return Error{kCommandLine, "stage_layers", "a bound", "a pin, with the own executor"};
   }
+  if (layers.leaves_empty()) {
+    return Error{kCommandLine, "pin stage_layers", "a chunk of none",
+                 "layers for every chunk, with the own executor"};
+  }
   return std::nullopt;
 }
 
@@ -81,7 +86,6 @@ std::vector<int64_t> micro_batches(const SearchRequest& request, int64_t dp) {
   return sizes;
 }
 
-// Chunks of a stage as long as each other where the stages are, or two.
 std::vector<int64_t> virtual_stages(const ModelSpec& model, const SearchRequest& request,
                                     int64_t pp) {
   const LayerLimits layers(request.constraints);
@@ -89,8 +93,9 @@ std::vector<int64_t> virtual_stages(const ModelSpec& model, const SearchRequest&
   const int64_t most = pp == 1 ? 1 : std::max<int64_t>(1, model.layers() / pp);
   std::vector<int64_t> out;
   for (int64_t v = 1; v <= most; ++v) {
-    const bool usual = most % v == 0 || v == 2 || pinned || layers.of(pp * v) != nullptr;
-    if (usual && layers.take(pp * v) && request.constraints.allows("virtual_stages", v)) {
+    const bool asked = pinned || layers.of(pp * v) != nullptr;
+    if ((asked || usual_virtual_stages(most, v)) && layers.take(pp * v) &&
+        request.constraints.allows("virtual_stages", v)) {
       out.push_back(v);
     }
   }
@@ -146,10 +151,7 @@ std::vector<Plan> enumerate_plans(const ModelSpec& model, const SearchRequest& r
         for (Recompute recompute : recomputes) {
           plan.recompute = recompute;
           for (ScheduleKind schedule : schedules) {
-            if (schedule != ScheduleKind::kOneFOneB &&
-                (schedule == ScheduleKind::kGPipe) != (v == 1)) {
-              continue;
-            }
+            if (!takes_virtual_stages(schedule, v)) continue;
             plan.schedule = schedule;
             plans.push_back(plan);
           }

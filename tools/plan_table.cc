@@ -23,7 +23,7 @@ void print_plans(const std::vector<RankedPlan>& plans, std::ostream& out) {
         << std::setw(5) << r.plan.pp << std::setw(4) << r.plan.virtual_stages << std::setw(6)
         << r.plan.micro_batch << std::setw(14) << name_of(r.plan.schedule) << std::setw(10)
         << name_of(r.plan.recompute) << std::setw(12) << seconds_text(r.step_time_s)
-        << std::setw(10) << rate_text(r.tokens_per_s) << std::setw(10)
+        << std::setw(10) << rate_text(r.tokens_per_s) << std::setw(11)
         << bytes_text(r.memory_peak_bytes) << std::setw(8) << percent_text(r.bubble_share) << "\n";
     out << (i == 0 ? coloured(Colour::kGood, row.str()) : row.str());
   }

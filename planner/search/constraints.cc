@@ -75,10 +75,14 @@ bool is_recompute(const std::string& text) {
   return true;
 }
 
+std::string expected_number(const std::string& value) {
+  int64_t number = 0;
+  return parse_number(value, &number) ? "" : "a whole number";
+}
+
 // What is wrong with a value, as what was expected; "" when nothing is.
 std::string expected(const std::string& name, const std::string& value) {
-  int64_t number = 0;
-  if (holds(kNumbers, name)) return parse_number(value, &number) ? "" : "a whole number";
+  if (holds(kNumbers, name)) return expected_number(value);
   if (holds(kSwitches, name)) return value == "true" || value == "false" ? "" : "true or false";
   if (name == "schedule") {
     ScheduleKind kind{};
@@ -135,7 +139,8 @@ std::optional<Error> Constraints::add(ConstraintKind kind, const std::string& te
     return Error{kCommandLine, field, '"' + printable(text) + '"', "a pin, or a min or max of it"};
   }
   for (std::string& value : rule.values) {
-    const std::string wanted = expected(bounds && name == kLayers ? kNumbers.front() : name, value);
+    const bool number = bounds && name == kLayers;
+    const std::string wanted = number ? expected_number(value) : expected(name, value);
     if (!wanted.empty()) return Error{kCommandLine, field, '"' + printable(value) + '"', wanted};
     if (name == kLayers && !bounds) value = layers_text(parse_layers(value));
   }

@@ -173,6 +173,7 @@ class Search {
         {plan->virtual_stages, is_v_shaped(plan->schedule, plan->virtual_stages)});
     if (fresh) entry->second = software_.share_layers(*plan, space_.layer_limits());
     plan->stage_layers = entry->second;
+    if (refuses_pinned_layers(*plan, leaves)) return false;
     if (!plan->stage_layers.empty()) {
       if (plan->schedule == ScheduleKind::kSynthesised) {
         set_schedule_units(software_.prices(*plan), plan);
@@ -184,6 +185,17 @@ class Search {
     count_rule({"layers", std::to_string(model_.layers()) + " layers are too few or too many for " +
                               std::to_string(plan->pp * plan->virtual_stages) + " chunks"},
                leaves);
+    return false;
+  }
+
+  // Layers that follow from the times are legal; a list that a user gives need not be.
+  bool refuses_pinned_layers(const Plan& plan, int64_t leaves) {
+    if (space_.layer_limits().of(plan.pp * plan.virtual_stages) == nullptr) return false;
+    for (const Rejection& rejection : check_plan(model_, request_.ranks, plan)) {
+      if (rejection.rule != "stage_layers") continue;
+      count_rule(rejection, leaves);
+      return true;
+    }
     return false;
   }
 

@@ -65,7 +65,6 @@ std::optional<Error> LayerLimits::problem(const ModelSpec& model) const {
   const auto error = [](const char* kind, const std::string& found, const std::string& expected) {
     return Error{"command line", kind + std::string(" ") + kName, found, expected};
   };
-  std::vector<int64_t> sizes;
   for (const std::vector<int64_t>& list : lists_) {
     const int64_t sum = std::accumulate(list.begin(), list.end(), int64_t{0});
     if (sum != model.layers()) {
@@ -82,6 +81,12 @@ std::optional<Error> LayerLimits::problem(const ModelSpec& model) const {
                  "no more than the largest number, " + std::to_string(*most_));
   }
   return std::nullopt;
+}
+
+bool LayerLimits::leaves_empty() const {
+  return std::any_of(lists_.begin(), lists_.end(), [](const std::vector<int64_t>& list) {
+    return std::find(list.begin(), list.end(), 0) != list.end();
+  });
 }
 
 const std::vector<int64_t>* LayerLimits::of(int64_t chunks) const {

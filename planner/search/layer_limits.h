@@ -28,6 +28,7 @@ class LayerLimits {
   bool take(int64_t chunks) const { return !pinned_ || of(chunks) != nullptr; }
   // The pinned list of so many chunks. Null: none is.
   const std::vector<int64_t>* of(int64_t chunks) const;
+  bool leaves_empty() const;                // some chunk of a pinned list
   int64_t least() const { return least_; }  // of every chunk; 0: no limit
   std::optional<int64_t> most() const { return most_; }
 

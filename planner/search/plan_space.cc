@@ -187,7 +187,7 @@ std::vector<PipelineChoice> PlanSpace::make_pipelines(int64_t pp) const {
   const int64_t most = ceil_div(model_.layers(), pp);
   const bool pinned = constraints_.pinned("virtual_stages").has_value();
   const auto may_be = [&](int64_t v) {
-    return most % v == 0 || v == 2 || pinned || layer_limits_.of(pp * v) != nullptr;
+    return usual_virtual_stages(most, v) || pinned || layer_limits_.of(pp * v) != nullptr;
   };
   for (int kind = 0; kind < kScheduleKinds; ++kind) {
     const auto schedule = static_cast<ScheduleKind>(kind);

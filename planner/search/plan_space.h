@@ -109,6 +109,10 @@ class PlanSpace {
 // replicas that share experts out have their stages between them, pp of them. 0: on nothing.
 int64_t spread_of(const Plan& plan);
 
+// Numbers of chunks a stage that are looked at unasked: as long as each other, or two.
+inline bool usual_virtual_stages(int64_t layers_of_stage, int64_t virtual_stages) {
+  return layers_of_stage % virtual_stages == 0 || virtual_stages == 2;
+}
 // Whether a schedule is defined for so many chunks a stage.
 bool takes_virtual_stages(ScheduleKind schedule, int64_t virtual_stages);
 

@@ -237,6 +237,12 @@ TEST_F(SearchPins, BadOnesAreRefused) {
             "tp, pp, virtual_stages, stage_layers, micro_batch, schedule, recompute");
 }
 
+TEST_F(SearchPins, EmptyChunksAreRefused) {
+  EXPECT_EQ(error_of({"stage_layers=0+4"}),
+            "command line: pin stage_layers: found a chunk of none, expected layers for every "
+            "chunk, with the own executor");
+}
+
 TEST_F(SearchPins, BansBoundsAndLayersHold) {
   SearchRequest asked = request(64, 16, 1000);
   asked.constraints.add(ConstraintKind::kPin, "stage_layers=1+3|1x4");

@@ -96,6 +96,18 @@ TEST_F(Limited, APinnedListIsThePlansAndNoOtherNumberOfChunksIsLookedAt) {
   EXPECT_EQ(plan.pp * plan.virtual_stages, 4);
 }
 
+// Only with several chunks a stage may the first and the last be empty.
+TEST_F(Limited, APinnedListObeysTheRules) {
+  const std::pair<ConstraintKind, std::string> list = {ConstraintKind::kPin,
+                                                       "stage_layers=0+16x2+0"};
+  const SpaceResult one = find({list, {ConstraintKind::kPin, "pp=4"}});
+  EXPECT_TRUE(one.plans.empty());
+  EXPECT_EQ(one.stats.by_rule.count("stage_layers"), 1U);
+  const SpaceResult two = find({list, {ConstraintKind::kPin, "pp=2"}});
+  ASSERT_FALSE(two.plans.empty());
+  EXPECT_TRUE(check_plan(model_, 8, two.plans.front().plan).empty());
+}
+
 TEST_F(Limited, BoundsHoldForEveryChunk) {
   const std::pair<ConstraintKind, std::string> pp = {ConstraintKind::kPin, "pp=4"};
   const SpaceResult free = find({pp, {ConstraintKind::kPin, "virtual_stages=1"}});

@@ -87,6 +87,23 @@ class Ops {
   virtual void linear_weight_grad(const void* dy, const void* x, float* dw, float* dbias, int64_t T,
                                   int64_t in, int64_t out) = 0;
 
+  // --- a product and an activation (not gated) next to each other ---
+  // Whether this device does both in one pass. Model code calls the next two then; else the product
+  // and the activation by themselves, so that each is timed.
+  virtual bool fuses_activation(Activation) const { return false; }
+  // u[T,out] = x[T,in] w^T + bias, g[T,out] = act(u)
+  virtual void linear_activation(Activation kind, const void* x, const void* w, const void* bias,
+                                 void* u, void* g, int64_t T, int64_t in, int64_t out) {
+    linear(x, w, bias, u, T, in, out);
+    activation(kind, u, nullptr, g, T, out);
+  }
+  // du[T,in] = (dy[T,out] w) act'(u). May leave dy w in `dg`[T,in], or anything.
+  virtual void linear_activation_grad(Activation kind, const void* dy, const void* w, const void* u,
+                                      void* dg, void* du, int64_t T, int64_t in, int64_t out) {
+    linear_input_grad(dy, w, dg, T, in, out);
+    activation_grad(kind, u, nullptr, dg, du, nullptr, T, in);
+  }
+
   // --- norms over rows of [T, cols]. stats[T,2] = (mean, 1/std); rms norm: mean is 0 ---
   // beta is null for rms norm.
   virtual void norm(Norm kind, const void* x, const void* gamma, const void* beta, float eps,

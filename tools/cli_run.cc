@@ -42,6 +42,8 @@ void add_run(CLI::App& app, const std::vector<std::string>& command_line, Action
       ->capture_default_str();
   sub->add_flag("--cuda-graph", a->cuda_graph,
                 "Repeat recorded steps as a CUDA graph (not proven on a GPU yet)");
+  sub->add_flag("--fused-gelu", a->fused_gelu,
+                "GELU inside cuBLASLt's products, in bf16 (not proven on a GPU yet)");
   sub->add_option("--ranks-as", a->ranks_as, "threads of this process, or processes under mpirun")
       ->check(CLI::IsMember({"threads", "processes"}))
       ->capture_default_str();

@@ -124,6 +124,7 @@ class RankSetup {
     gpus_ = static_cast<int>(find_gpus()->size());
     gpu_.type = request.plan.precision;
     gpu_.graph = arguments.cuda_graph;
+    gpu_.fused_gelu = arguments.fused_gelu;
     gpu_.deadline = request.deadline;
     parse_gpu_comm(arguments.gpu_comm, &gpu_.comm);
     name_ = "cuda, " + arguments.gpu_comm + " over " + name_;

@@ -16,6 +16,7 @@ struct RunArguments {
   RunDevice device = RunDevice::kCpu;
   std::string gpu_comm = "auto";  // "nccl", "staged"; auto: NCCL when every rank has its own GPU
   bool cuda_graph = false;
+  bool fused_gelu = false;
   std::vector<std::string> command_line;  // argv, to be called again by mpirun
   TrainOptions options;
   double deadline_s = 120;

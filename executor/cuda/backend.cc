@@ -24,6 +24,7 @@ class CudaRank final : public GpuRank {
     if (!staged) make_nccl(host.rank(), sharing);
     CudaOptions settings;
     settings.arena_bytes = options.arena_bytes;
+    settings.fused_gelu = options.fused_gelu;
     // What the host does between two calls would be missing from a repeated step.
     settings.graph = options.graph && !staged;
     ops_ = make_cuda_ops(*device_, host.rank(), options.type, settings);

@@ -42,7 +42,8 @@ struct GpuRankOptions {
   GpuComm comm = GpuComm::kAuto;
   // Memory for tensors, taken at once; 0: taken as it is needed, which a training step forbids.
   Bytes arena_bytes = 0;
-  bool graph = false;  // repeat recorded steps as a CUDA graph
+  bool graph = false;       // repeat recorded steps as a CUDA graph
+  bool fused_gelu = false;  // GELU inside the products next to it (cuda_ops.h)
   std::chrono::nanoseconds deadline{std::chrono::seconds(120)};
 };
 

@@ -31,12 +31,22 @@ int alignment_of(const void* pointer) {
   return 1 << std::countr_zero(address);
 }
 
+// Of what an extra reads or writes beside the product; null counts as aligned.
+int extra_alignment(const MatmulOperands& operands) {
+  return std::min({alignment_of(operands.bias), alignment_of(operands.sums),
+                   alignment_of(operands.gelu_input)});
+}
+
 // Weights lie anywhere in their flat buffer, so kernels that may be used depend on the operands.
 struct Key {
   MatmulShape shape;
-  int a_alignment, b_alignment, c_alignment;
+  int a_alignment, b_alignment, c_alignment, extra_alignment;
   auto operator<=>(const Key&) const = default;
 };
+
+bool has_gelu(const MatmulShape& shape) {
+  return shape.extra == Extra::kGelu || shape.extra == Extra::kGeluGrad;
+}
 
 struct Plan {
   cublasLtMatmulDesc_t work = nullptr;
@@ -54,6 +64,7 @@ class CublasMatmul final : public Matmul {
   ~CublasMatmul() override;
 
   bool can(const MatmulShape& shape, const MatmulOperands& operands, Workspace workspace) override {
+    if (has_gelu(shape) && !gelu_fits(shape, operands)) return false;
     return !find(shape, operands, workspace).candidates.empty();
   }
   void run(const MatmulShape& shape, const MatmulOperands& operands, Workspace workspace,
@@ -73,6 +84,7 @@ class CublasMatmul final : public Matmul {
   }
   cublasLtMatrixLayout_t layout(DataType type, int64_t rows, int64_t columns) const;
   void set_extra(const Plan& plan, const MatmulShape& shape, const MatmulOperands& operands) const;
+  void set_gelu(const Plan& plan, const MatmulShape& shape, const MatmulOperands& operands) const;
   Plan make_plan(const MatmulShape& shape) const;
   void list_candidates(const Key& key, Workspace workspace, Plan* plan) const;
   Plan& find(const MatmulShape& shape, const MatmulOperands& operands, Workspace workspace);
@@ -122,6 +134,7 @@ Plan CublasMatmul::make_plan(const MatmulShape& s) const {
 void CublasMatmul::set_extra(const Plan& plan, const MatmulShape& shape,
                              const MatmulOperands& operands) const {
   if (shape.extra == Extra::kNone) return;
+  if (has_gelu(shape)) return set_gelu(plan, shape, operands);
   const bool sums = shape.extra == Extra::kRowSums;
   const void* pointer = sums ? operands.sums : operands.bias;
   set(plan.work, CUBLASLT_MATMUL_DESC_EPILOGUE,
@@ -129,6 +142,21 @@ void CublasMatmul::set_extra(const Plan& plan, const MatmulShape& shape,
   set(plan.work, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE,
       static_cast<int32_t>(sums ? CUDA_R_32F : native(shape.out)));
   set(plan.work, CUBLASLT_MATMUL_DESC_BIAS_POINTER, pointer);
+}
+
+// The library's GELU is the form with tanh: PyTorch (_addmm_activation) and XLA (its rewriter of
+// products) put it in the place of that form and of no other. Its other name for the input is the
+// auxiliary matrix, of the type of the result where nothing else is said.
+void CublasMatmul::set_gelu(const Plan& plan, const MatmulShape& shape,
+                            const MatmulOperands& operands) const {
+  const bool forward = shape.extra == Extra::kGelu;
+  set(plan.work, CUBLASLT_MATMUL_DESC_EPILOGUE,
+      forward ? CUBLASLT_EPILOGUE_GELU_AUX_BIAS : CUBLASLT_EPILOGUE_DGELU);
+  set(plan.work, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, operands.gelu_input);
+  set(plan.work, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, shape.n);
+  if (!forward) return;
+  set(plan.work, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, static_cast<int32_t>(native(shape.out)));
+  set(plan.work, CUBLASLT_MATMUL_DESC_BIAS_POINTER, operands.bias);
 }
 
 void CublasMatmul::list_candidates(const Key& key, Workspace workspace, Plan* plan) const {
@@ -160,8 +188,8 @@ void CublasMatmul::list_candidates(const Key& key, Workspace workspace, Plan* pl
 
 Plan& CublasMatmul::find(const MatmulShape& shape, const MatmulOperands& operands,
                          Workspace workspace) {
-  const Key key{shape, alignment_of(operands.a), alignment_of(operands.b),
-                alignment_of(operands.c)};
+  const Key key{shape, alignment_of(operands.a), alignment_of(operands.b), alignment_of(operands.c),
+                extra_alignment(operands)};
   const auto found = plans_.find(key);
   if (found != plans_.end()) return found->second;
   Plan& plan = plans_.emplace(key, make_plan(shape)).first->second;
@@ -201,10 +229,12 @@ void CublasMatmul::tune(Workspace workspace, Stream stream, const std::function<
   for (const Key& key : std::exchange(untimed_, {})) {
     const MatmulShape& s = key.shape;
     const Bytes sizes[] = {s.m * s.k * size_of(s.in), s.k * s.n * size_of(s.in),
-                           s.m * s.n * size_of(s.out), std::max(s.m, s.n) * 4};
-    void* blocks[4] = {};
+                           s.m * s.n * size_of(s.out), std::max(s.m, s.n) * 4,
+                           has_gelu(s) ? s.m * s.n * size_of(s.out) : 0};
+    void* blocks[std::size(sizes)] = {};
     bool all = true;
-    for (int i = 0; i < 4; ++i) {
+    for (size_t i = 0; i < std::size(sizes); ++i) {
+      if (sizes[i] == 0) continue;
       blocks[i] = take(sizes[i]);
       if (blocks[i] == nullptr) {
         all = false;
@@ -212,8 +242,8 @@ void CublasMatmul::tune(Workspace workspace, Stream stream, const std::function<
         device_.set_bytes(blocks[i], kTunePattern, sizes[i], stream);
       }
     }
-    const MatmulOperands operands{blocks[0], blocks[1], blocks[2], blocks[3],
-                                  static_cast<float*>(blocks[3])};
+    const MatmulOperands operands{
+        blocks[0], blocks[1], blocks[2], blocks[3], static_cast<float*>(blocks[3]), blocks[4]};
     if (all) time_candidates(s, operands, workspace, stream, &plans_.at(key));
     for (void* block : blocks) {
       if (block != nullptr) give_back(block);

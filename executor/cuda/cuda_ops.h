@@ -19,6 +19,9 @@ struct CudaOptions {
   // Time the likely algorithms of every matrix product, between the first steps, and keep the
   // fastest. Without it, the library's first choice: results then are the same bits in every run.
   bool tune_products = true;
+  // GELU (the form with tanh) inside the products before and behind it, in bf16; where the library
+  // cannot, by kernels as ever. Off: it has not run on a GPU yet.
+  bool fused_gelu = false;
   // Record the step as a CUDA graph and repeat it. Off: it has not run on a GPU yet.
   bool graph = false;
 };

@@ -41,6 +41,11 @@ class CudaOps final : public Ops {
                          int64_t out) override;
   void linear_weight_grad(const void* dy, const void* x, float* dw, float* dbias, int64_t T,
                           int64_t in, int64_t out) override;
+  bool fuses_activation(Activation kind) const override;
+  void linear_activation(Activation kind, const void* x, const void* w, const void* bias, void* u,
+                         void* g, int64_t T, int64_t in, int64_t out) override;
+  void linear_activation_grad(Activation kind, const void* dy, const void* w, const void* u,
+                              void* dg, void* du, int64_t T, int64_t in, int64_t out) override;
 
   // norm.cu
   void norm(Norm kind, const void* x, const void* gamma, const void* beta, float eps, void* y,

@@ -54,6 +54,33 @@ void CudaOps::linear_input_grad(const void* dy, const void* w, void* dx, int64_t
   multiply({T, in, out, false, false, type_, type_, false}, {dy, w, dx});
 }
 
+// In bf16 only: fp32 is for checks, and how exact the library's tanh is nobody says.
+bool CudaOps::fuses_activation(Activation kind) const {
+  return options_.fused_gelu && kind == Activation::kGeluTanh && type_ == DataType::kBf16;
+}
+
+void CudaOps::linear_activation(Activation kind, const void* x, const void* w, const void* bias,
+                                void* u, void* g, int64_t T, int64_t in, int64_t out) {
+  const MatmulShape shape{T, out, in, false, true, type_, type_, false, Extra::kGelu};
+  const MatmulOperands operands{x, w, g, bias, nullptr, u};
+  if (fuses_activation(kind) && T > 0 && matmul_->can(shape, operands, product_workspace())) {
+    return multiply(shape, operands);
+  }
+  Ops::linear_activation(kind, x, w, bias, u, g, T, in, out);
+}
+
+// The library could sum the columns of du in the same pass, but in the type of du: the product that
+// makes the weight's gradient of it sums them in fp32, as for every other bias.
+void CudaOps::linear_activation_grad(Activation kind, const void* dy, const void* w, const void* u,
+                                     void* dg, void* du, int64_t T, int64_t in, int64_t out) {
+  const MatmulShape shape{T, in, out, false, false, type_, type_, false, Extra::kGeluGrad};
+  const MatmulOperands operands{dy, w, du, nullptr, nullptr, const_cast<void*>(u)};
+  if (fuses_activation(kind) && T > 0 && matmul_->can(shape, operands, product_workspace())) {
+    return multiply(shape, operands);
+  }
+  Ops::linear_activation_grad(kind, dy, w, u, dg, du, T, in, out);
+}
+
 // The product reads dy anyway: where the library can, it sums the columns in the same pass.
 void CudaOps::linear_weight_grad(const void* dy, const void* x, float* dw, float* dbias, int64_t T,
                                  int64_t in, int64_t out) {

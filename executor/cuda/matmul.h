@@ -4,6 +4,7 @@
 #pragma once
 
 #include <compare>
+#include <cstdint>
 #include <functional>
 #include <memory>
 
@@ -18,6 +19,9 @@ struct MatmulShape {
     kNone,
     kBias,     // c += bias[n], of the type of c
     kRowSums,  // also sums[m] = the sums of op(a)'s rows, fp32
+    // GELU is its form with tanh here. Both ask for gelu_fits().
+    kGelu,      // gelu_input = op(a) op(b) + bias[n], and c = GELU of that
+    kGeluGrad,  // c = op(a) op(b) times GELU's slope at gelu_input
   };
   int64_t m, n, k;
   bool transpose_a, transpose_b;
@@ -30,9 +34,18 @@ struct MatmulShape {
 struct MatmulOperands {
   const void *a, *b;
   void* c;
-  const void* bias = nullptr;  // of kBias
+  const void* bias = nullptr;  // of kBias and kGelu
   float* sums = nullptr;       // of kRowSums
+  void* gelu_input = nullptr;  // [m,n] of the type of c: written by kGelu, read by kGeluGrad
 };
+
+// Where the input of GELU can lie beside a product: rows of a multiple of 8 elements (cuBLASLt,
+// CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD), and it and the bias on 16 bytes, the widest access.
+inline bool gelu_fits(const MatmulShape& shape, const MatmulOperands& operands) {
+  const auto aligned = [](const void* at) { return reinterpret_cast<uintptr_t>(at) % 16 == 0; };
+  return shape.n % 8 == 0 && !shape.accumulate && aligned(operands.gelu_input) &&
+         aligned(operands.bias);
+}
 
 class Matmul {
  public:

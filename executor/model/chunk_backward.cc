@@ -31,9 +31,15 @@ void ChunkRunner::backward_input(const Step& step, MicrobatchView* view) {
           kept_stats(Saved::kFinalStats), grad_norm, nullptr, scratch_.at(Scratch::kGradStream),
           weights_.grad("final_norm.weight"), weights_.grad("final_norm.bias"), T_, h_);
     case StepOp::kMlpDown:
+      if (fused_) {
+        return ops_.linear_activation_grad(model_.activation, output_grad(step.layer, *view),
+                                           w("mlp.down.weight"), kept(Saved::kUp), grad_activated,
+                                           grad_up, T_, ffn_, h_);
+      }
       return ops_.linear_input_grad(output_grad(step.layer, *view), w("mlp.down.weight"),
                                     grad_activated, T_, ffn_, h_);
     case StepOp::kActivation:
+      if (fused_) return;  // done with the product before it
       if (gated_) {
         return ops_.gated_grad(model_.activation, kept(Saved::kUp), grad_activated, grad_up, T_,
                                ffn_);
@@ -81,7 +87,8 @@ void ChunkRunner::backward_weight(const Step& step, MicrobatchView* view) {
                                      dw("mlp.down.weight"), dw("mlp.down.bias"), T_, ffn_, h_);
     case StepOp::kMlpUp:
       return ops_.linear_weight_grad(scratch_.at(Scratch::kGradUp), kept(Saved::kNorm2),
-                                     dw("mlp.up.weight"), nullptr, T_, h_, up_);
+                                     dw("mlp.up.weight"), fused_ ? dw("mlp.up.bias") : nullptr, T_,
+                                     h_, up_);
     case StepOp::kAttentionOut:
       return ops_.linear_weight_grad(scratch_.at(Scratch::kGradMiddle), kept(Saved::kContext),
                                      dw("attention.out.weight"), dw("attention.out.bias"), T_,

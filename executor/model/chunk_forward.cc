@@ -40,9 +40,15 @@ void ChunkRunner::forward(const Step& step, MicrobatchView* view) {
                            kept(Saved::kMiddle), kept(Saved::kNorm2), kept_stats(Saved::kStats2),
                            T_, h_);
     case StepOp::kMlpUp:
+      if (fused_) {
+        return ops_.linear_activation(model_.activation, kept(Saved::kNorm2), w("mlp.up.weight"),
+                                      w("mlp.up.bias"), kept(Saved::kUp), kept(Saved::kActivated),
+                                      T_, h_, up_);
+      }
       return ops_.linear(kept(Saved::kNorm2), w("mlp.up.weight"), nullptr, kept(Saved::kUp), T_, h_,
                          up_);
     case StepOp::kActivation:
+      if (fused_) return;  // done with the product before it
       if (gated_) {
         return ops_.gated(model_.activation, kept(Saved::kUp), kept(Saved::kActivated), T_, ffn_);
       }

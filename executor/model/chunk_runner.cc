@@ -26,6 +26,7 @@ ChunkRunner::ChunkRunner(Ops& ops, const ModelSpec& model, const ChunkShape& chu
   ffn_ = shape.dense_ffn;
   up_ = shape.dense_up;
   gated_ = shape.gated;
+  fused_ = !gated_ && shape.layer.mlp.bias && ops_.fuses_activation(model.activation);
   vocab_share_ = padded_vocab_share(model, chunk.tp);
   const AttentionWork work = shape.attention(false);
   attention_ = {work.batch, work.seq, work.heads, work.kv_heads, work.head_dim};

@@ -87,6 +87,9 @@ class ChunkRunner {
   // Local widths.
   int64_t T_, h_, qkv_, context_, ffn_, up_, vocab_share_;
   bool gated_;
+  // The activation is done with its neighbours: kUp then holds its input, bias included, and the
+  // steps of its own are over at once.
+  bool fused_;
   AttentionShape attention_;
   float eps_;
   std::optional<Timing> collective_;  // of the step under way, when it was one

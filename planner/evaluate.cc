@@ -5,6 +5,7 @@
 #include "costmodel/check.h"
 #include "costmodel/steps.h"
 #include "planner/program/buffers.h"
+#include "planner/program/finished_sends.h"
 
 namespace shardwright {
 namespace {
@@ -40,6 +41,17 @@ ModelSpec own_model(ModelSpec model, bool on_gpus) {
 
 ModelSpec own_model(ModelSpec model, const ClusterSpec& cluster) {
   return own_model(std::move(model), cluster.device_of(0).overlaps_communication);
+}
+
+Timeline simulate_own(const Program& program, const Readiness& rule, const ProgramCosts& costs) {
+  Timeline timeline = simulate(program, rule, costs);
+  const bool on_devices =
+      std::any_of(program.ranks.begin(), program.ranks.end(), [](const RankProgram& rank) {
+        return std::any_of(rank.instructions.begin(), rank.instructions.end(),
+                           [](const Instruction& next) { return next.lane != Lane::kCompute; });
+      });
+  if (on_devices) set_device_peaks(program, &timeline);
+  return timeline;
 }
 
 CompileOptions options_for(const ClusterSpec& cluster, const Plan& plan, bool all_ranks) {
@@ -187,7 +199,7 @@ RankedPlan PlanCosts::evaluate(ScheduleKind schedule) const {
   out.plan.schedule = schedule;
   const Program program = compile(model_, out.plan, options_);
   const Readiness rule(program);
-  const Timeline timeline = simulate(program, rule, spread(program));
+  const Timeline timeline = simulate_own(program, rule, spread(program));
   out.step_ns = timeline.makespan();
   out.step_time_s = to_seconds(out.step_ns);
   out.tokens_per_s = static_cast<double>(plan_.tokens_per_step()) / std::max(1e-9, out.step_time_s);

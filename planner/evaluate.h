@@ -81,6 +81,9 @@ RankedPlan evaluate_plan(const ModelSpec& model, const ClusterSpec& cluster, con
 ModelSpec own_model(ModelSpec model, bool on_gpus);
 // As own_model, where the ranks are the cluster's devices.
 ModelSpec own_model(ModelSpec model, const ClusterSpec& cluster);
+// As simulate(), on ranks of this project's own executor: where lanes run beside each other it is a
+// device whose memory counts (finished_sends.h), at moments of the list and not of time.
+Timeline simulate_own(const Program& program, const Readiness& rule, const ProgramCosts& costs);
 // Lanes as the cluster's devices have them; one rank per stage where that is exact.
 CompileOptions options_for(const ClusterSpec& cluster, const Plan& plan, bool all_ranks);
 

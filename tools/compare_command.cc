@@ -102,7 +102,7 @@ int refuse(const Error& error, std::ostream& err) {
 int report_run(const Run& run, bool json, const std::string& trace_path, std::ostream& out,
                std::ostream& err) {
   const ProgramCosts costs = price(run.program, run.table, run.loaded.cluster);
-  const Timeline predicted = simulate(run.program, Readiness(run.program), costs);
+  const Timeline predicted = simulate_own(run.program, Readiness(run.program), costs);
   const std::string path = trace_path.empty() ? run.folder + "/trace.json" : trace_path;
   const auto trace_error = write_trace(run, predicted, path);
   if (trace_error && !trace_path.empty()) return refuse(*trace_error, err);

@@ -31,7 +31,8 @@ struct Simulation {
             loaded.model, plan,
             options_for(loaded.cluster, plan, plan.ranks() * plan.microbatches() <= kMaxSlots))),
         table(loaded.model, program, plan.optimizer),
-        timeline(simulate(program, Readiness(program), price(program, table, loaded.cluster))) {}
+        timeline(simulate_own(program, Readiness(program), price(program, table, loaded.cluster))) {
+  }
   // Under a framework's software.
   Simulation(const ModelSpec& model, const Plan& of, StackSimulation run)
       : plan(of),

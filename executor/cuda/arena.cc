@@ -69,29 +69,31 @@ std::byte* Arena::take_sent(Bytes bytes, Bytes at_most, LastUses* uses) {
   return at;
 }
 
-// Memory of sends first, when it fits: the next message of the same kind has the same size.
+// Memory of sends first, when it fits: the next message of the same kind has the same size. A
+// receive that waited for a send could wait for ever: it takes what is known to be over only.
 void* Arena::allocate(Bytes asked, LastUses* uses, Lane lane) {
   SW_CHECK_GE(asked, 0, "bytes to allocate");
   if (asked == 0) return nullptr;
   const Bytes bytes = round_up(asked, kAlignment);
-  std::byte* at = receives(lane) ? nullptr : take_sent(bytes, bytes, uses);
+  const bool from_sent = sent_over_ || !receives(lane);
+  std::byte* at = from_sent ? take_sent(bytes, bytes, uses) : nullptr;
   if (at == nullptr) at = take_free(bytes, uses);
-  if (at == nullptr && !receives(lane)) at = take_sent(bytes, reserved_bytes(), uses);
+  if (at == nullptr && from_sent) at = take_sent(bytes, reserved_bytes(), uses);
   if (at == nullptr && !fixed_ && !device_.step_open()) {
     add_piece(std::max(bytes, piece_bytes_));
     at = take_free(bytes, uses);
   }
   if (at == nullptr) {
-    throw ExecError(
-        device_.rank(), "allocate",
-        "no room for " + std::to_string(asked) + " bytes: " + std::to_string(live_bytes_) + " of " +
-            std::to_string(reserved_bytes()) + " bytes are live, the longest free stretch has " +
-            std::to_string(by_size_.empty() ? 0 : by_size_.rbegin()->first));
+    throw ExecError(device_.rank(), "allocate",
+                    "no room for " + std::to_string(asked) + " bytes: " +
+                        std::to_string(live_bytes()) + " of " + std::to_string(reserved_bytes()) +
+                        " bytes are live, the longest free stretch has " +
+                        std::to_string(by_size_.empty() ? 0 : by_size_.rbegin()->first));
   }
   live_[at] = {asked, bytes};
   live_bytes_ += asked;
   padding_bytes_ += bytes - asked;
-  peak_bytes_ = std::max(peak_bytes_, live_bytes_);
+  peak_bytes_ = std::max(peak_bytes_, live_bytes());
   Piece& piece = piece_of(at);
   piece.reach = std::max(piece.reach, at + bytes - piece.start);
   return at;
@@ -108,16 +110,37 @@ void Arena::free(void* block, Lane lane, int instruction) {
   stretch.uses[static_cast<size_t>(lane)] = instruction + 1;
   if (sends(lane) && instruction >= 0) {
     sent_[{stretch.bytes, found->first}] = stretch.uses;
+    SentLog& log = logs_[static_cast<size_t>(lane)];
+    log.sends.emplace_back(instruction + 1, log.after(0) + sizes.asked);
+    if (sent_over_) kept_bytes_ += sizes.asked;  // nobody knows yet that it is over
   } else {
     insert(found->first, stretch);
   }
   live_.erase(found);
 }
 
+Bytes Arena::SentLog::after(int over) const {
+  const auto next = std::upper_bound(sends.begin(), sends.end(), over,
+                                     [](int one, const auto& send) { return one < send.first; });
+  if (sends.empty()) return 0;
+  return sends.back().second - (next == sends.begin() ? 0 : std::prev(next)->second);
+}
+
+void Arena::keep_sent_after(const LastUses& over) {
+  sent_over_ = over;
+  kept_bytes_ = 0;
+  for (size_t lane = 0; lane < over.size(); ++lane) kept_bytes_ += logs_[lane].after(over[lane]);
+  // A moment may hold more with nothing allocated in it: an instruction knows less than one before
+  // it on another lane.
+  peak_bytes_ = std::max(peak_bytes_, live_bytes());
+}
+
 void Arena::forget_uses() {
   for (const auto& [place, uses] : sent_) insert(place.second, {place.first});
   sent_.clear();
   sent_over_.reset();
+  for (SentLog& log : logs_) log.sends.clear();
+  kept_bytes_ = 0;
   for (auto& [at, stretch] : free_) stretch.uses = {};
 }
 

@@ -40,15 +40,16 @@ class Arena {
   // `block` came from allocate() and was not freed since; null is ignored. `lane` and `instruction`
   // are the last that use it, -1 when nothing of this step does.
   void free(void* block, Lane lane, int instruction);
-  // Until forget_uses(), memory freed by sends after these is not given to anybody.
-  void keep_sent_after(const LastUses& over) { sent_over_ = over; }
+  // Until forget_uses(), memory freed by sends after these is not given to anybody, and counts as
+  // live.
+  void keep_sent_after(const LastUses& over);
   // Everything of the step is done: nobody needs to wait for it any more.
   void forget_uses();
 
   // As asked for, without padding.
-  Bytes live_bytes() const { return live_bytes_; }
+  Bytes live_bytes() const { return live_bytes_ + kept_bytes_; }
   Bytes peak_bytes() const { return peak_bytes_; }
-  void reset_peak() { peak_bytes_ = live_bytes_; }
+  void reset_peak() { peak_bytes_ = live_bytes(); }
   // What rounding to 256 bytes adds to the live blocks; where the highest block ever ended, over
   // all pieces; and what the device gave.
   Bytes padding_bytes() const { return padding_bytes_; }
@@ -66,6 +67,12 @@ class Arena {
   struct Piece {
     std::byte* start;
     Bytes bytes, reach = 0;
+  };
+  // Sends of this step on one lane: 1 + index, and the bytes asked for that they and those before
+  // them freed.
+  struct SentLog {
+    std::vector<std::pair<int, Bytes>> sends;
+    Bytes after(int over) const;  // freed by sends after this one
   };
   using Free = std::map<std::byte*, Stretch>;
 
@@ -86,8 +93,9 @@ class Arena {
   std::set<std::pair<Bytes, std::byte*>> by_size_;
   std::map<std::pair<Bytes, std::byte*>, LastUses> sent_;  // freed by sends of this step
   std::optional<LastUses> sent_over_;                      // empty: all of sent_ may be given out
+  std::array<SentLog, static_cast<size_t>(Lane::kCount)> logs_;
   std::map<std::byte*, Block> live_;
-  Bytes live_bytes_ = 0, peak_bytes_ = 0, padding_bytes_ = 0;
+  Bytes live_bytes_ = 0, kept_bytes_ = 0, peak_bytes_ = 0, padding_bytes_ = 0;
 };
 
 }  // namespace shardwright

@@ -1,5 +1,7 @@
 #include "executor/run/session.h"
 
+#include <algorithm>
+
 #include "costmodel/check.h"
 #include "executor/data/text_data.h"
 #include "executor/exec_error.h"
@@ -49,10 +51,10 @@ Result<SessionReport> run_session(const SessionRequest& request, const char* bac
     if (done) done(metrics);
   };
   std::vector<Bytes> peaks = report.peak_bytes;
-  if (on_gpus && keeps_sent_memory(program)) {
-    for (size_t at = 0; at < peaks.size(); ++at) {
-      peaks[at] += unfinished_send_bytes(program, static_cast<int>(at));
-    }
+  if (on_gpus) {
+    const std::vector<RankPeak> held = device_peaks(program);
+    std::transform(held.begin(), held.end(), peaks.begin(),
+                   [](const RankPeak& peak) { return peak.bytes; });
   }
   SessionReport session;
   start(peaks, [&](Communicator& comm, Ops& ops) {

@@ -33,8 +33,8 @@ struct SessionReport {
 
 // Starts all ranks of a session and calls the body on each, with its communicator and kernels;
 // throws what failed. Given by the caller, so that this file knows neither threads nor MPI nor
-// devices. `peak_bytes`: what the Program says that each rank will hold at once, on GPUs with the
-// messages that may be under way beside it where they have to be kept (finished_sends.h).
+// devices. `peak_bytes`: what the Program says that each rank will hold at once (on GPUs:
+// device_peaks() in finished_sends.h).
 using RankBody = std::function<void(Communicator&, Ops&)>;
 using RankStarter = std::function<void(const std::vector<Bytes>& peak_bytes, const RankBody&)>;
 

@@ -6,6 +6,7 @@
 #include <tuple>
 
 #include "planner/balance.h"
+#include "planner/program/finished_sends.h"
 #include "tests/planner/support.h"
 
 namespace shardwright {
@@ -36,7 +37,8 @@ struct BruteForce {
     const bool overlap = cluster.device_of(0).overlaps_communication;
     const Program program = compile(model, plan, {overlap, false});
     const StepTable table(model, program, plan.optimizer);
-    const Timeline timeline = simulate(program, Readiness(program), price(program, table, cluster));
+    const Timeline timeline =
+        simulate_own(program, Readiness(program), price(program, table, cluster));
     for (const RankTimeline& rank : timeline.ranks) {
       if (rank.peak_bytes > cluster.device_of(rank.rank).memory_bytes) return;
     }
@@ -162,9 +164,17 @@ TEST(Evaluate, BoundAndRepresentativeAgreeWithAllRanks) {
     EXPECT_LE(PlanCosts(model, cluster, plan).fastest_ns(), ranked.step_ns) << plan.label();
     const Program program = compile(model, plan, options_for(cluster, plan, true));
     const StepTable table(model, program, plan.optimizer);
-    const Timeline timeline = simulate(program, Readiness(program), price(program, table, cluster));
+    const Timeline timeline =
+        simulate_own(program, Readiness(program), price(program, table, cluster));
     EXPECT_EQ(ranked.step_ns, timeline.makespan()) << plan.label();
     EXPECT_EQ(ranked.memory_peak_bytes, timeline.peak_bytes()) << plan.label();
+    if (cluster.device_of(0).overlaps_communication) {
+      // What run reserves, rank by rank.
+      Bytes most = 0;
+      for (const RankPeak& peak : device_peaks(program)) most = std::max(most, peak.bytes);
+      EXPECT_EQ(ranked.memory_peak_bytes, most) << plan.label();
+      EXPECT_EQ(ranked.stages[tightest(ranked.stages)].peak(), most) << plan.label();
+    }
     symmetric += is_symmetric(cluster, plan) ? 1 : 0;
     if (plan.pp == 1) {
       EXPECT_EQ(PlanCosts(model, cluster, plan).fastest_ns(), ranked.step_ns) << plan.label();

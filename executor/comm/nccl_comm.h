@@ -2,11 +2,12 @@
 // the ids of NCCL's communicators, barriers, and the news that a peer has failed.
 //
 // Which NCCL communicators there are: one per group, and one per route of messages (from, to,
-// channel). A channel has a lane of its own at either end, so the calls of one communicator of
-// messages all lie on one stream and can neither overtake one another nor wait for another lane's.
-// With one communicator per pair of ranks, activations and gradients would be ordered among each
-// other in the order in which the host gave them, which differs between the two ends. A pipeline
-// rank has at most two neighbours and two directions, so this costs four small communicators.
+// channel). A channel lies on one lane at either end, so the calls of one communicator of messages
+// all lie on one stream and can neither overtake one another nor wait for another lane's. With one
+// communicator per pair of ranks, activations and gradients would be ordered among each other in
+// the order in which the host gave them, which differs between the two ends. A pipeline rank has at
+// most two neighbours and two directions, so this costs four small communicators: with several
+// chunks a stage too, whose messages share a channel where both ends agree on the order (routes.h).
 //
 // Calls of two groups with the same members (say dp and all ranks) share a communicator; the
 // Program orders them.

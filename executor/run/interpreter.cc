@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "costmodel/check.h"
-#include "executor/comm/routes.h"
 #include "executor/exec_error.h"
 
 namespace shardwright {
@@ -30,7 +29,8 @@ Interpreter::Interpreter(const ModelSpec& model, const Program& program, const S
       settings_(settings),
       samples_(std::move(samples)),
       rank_(own_program(program, comm)),
-      rule_(program) {
+      rule_(program),
+      channels_(wire_channels(program, rank_)) {
   if (keeps_sent_memory(program_)) {
     finished_sends_ = finished_sends(program_, program_.position_of(rank_.rank));
   }
@@ -70,7 +70,7 @@ void Interpreter::make_groups() {
     for (int i = 0; i < tp; ++i) members[i] = rank_.rank - rank_.tp + i;
     tp_ = &comm_.group(members);
   }
-  comm_.connect(routes_of(rank_));
+  comm_.connect(routes_of(rank_, channels_));
 }
 
 void Interpreter::make_chunks() {

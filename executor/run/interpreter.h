@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "executor/comm/communicator.h"
+#include "executor/comm/routes.h"
 #include "executor/model/chunk_runner.h"
 #include "planner/program/buffers.h"
 #include "planner/program/finished_sends.h"
@@ -107,6 +108,7 @@ class Interpreter {
   SampleSource samples_;
   const RankProgram& rank_;
   Readiness rule_;
+  const WireChannels channels_;
   std::vector<FinishedSends> finished_sends_;  // by instruction; empty: not needed
   std::unique_ptr<ScratchSet> scratch_;
   std::map<int, ChunkState> chunks_;

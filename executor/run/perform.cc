@@ -77,11 +77,12 @@ void Interpreter::load(const Instruction& next, Stamps* stamps) {
 void Interpreter::message(const Instruction& next, Stamps* stamps) {
   const DataType type = ops_.type();
   const int64_t elements = program_.chunks[next.chunk].message / size_of(type);
+  const int channel = channels_.at(next.channel());
   const auto send = [&](BufferKind kind) {
-    record(comm_.send(block_of(kind, next), elements, type, next.peer, next.channel()), stamps);
+    record(comm_.send(block_of(kind, next), elements, type, next.peer, channel), stamps);
   };
   const auto receive = [&](BufferKind kind) {
-    record(comm_.receive(block_of(kind, next), elements, type, next.peer, next.channel()), stamps);
+    record(comm_.receive(block_of(kind, next), elements, type, next.peer, channel), stamps);
   };
   switch (next.op) {
     case OpCode::kSendActivation:

@@ -65,7 +65,36 @@ TEST(Routes, OfARankInAPipeline) {
       message(OpCode::kReceiveActivation, 0), message(OpCode::kForward, -1),
       message(OpCode::kSendActivation, 4),    message(OpCode::kReceiveActivation, 0),
       message(OpCode::kReceiveGradient, 4),   message(OpCode::kSendGradient, 0)};
-  EXPECT_EQ(routes_of(rank), (std::vector<Route>{{0, 2, 0}, {2, 0, 1}, {2, 4, 2}, {4, 2, 3}}));
+  const WireChannels own{{0, 0}, {1, 1}, {2, 2}, {3, 3}};
+  EXPECT_EQ(routes_of(rank, own), (std::vector<Route>{{0, 2, 0}, {2, 0, 1}, {2, 4, 2}, {4, 2, 3}}));
+  const WireChannels shared{{0, 0}, {1, 1}, {2, 0}, {3, 3}};
+  EXPECT_EQ(routes_of(rank, shared),
+            (std::vector<Route>{{0, 2, 0}, {2, 0, 1}, {2, 4, 0}, {4, 2, 3}}));
+}
+
+// Ranks 0 and 1 hold chunks 0, 2, 4 and 1, 3, 5. Outputs of chunks 0, 2 and 4 go from 0 to 1 on
+// channels 0, 4 and 8, and those of 1 and 3 back on 2 and 6.
+TEST(Routes, MessagesShareAChannelWhereBothEndsAgree) {
+  Program program;
+  program.world = 2;
+  program.ranks.resize(2);
+  program.ranks[1].rank = 1;
+  const auto add = [&](int rank, OpCode op, std::vector<int> chunks) {
+    for (const int chunk : chunks) {
+      Instruction next;
+      next.op = op;
+      next.chunk = chunk;
+      next.peer = 1 - rank;
+      program.ranks[static_cast<size_t>(rank)].instructions.push_back(next);
+    }
+  };
+  add(0, OpCode::kSendActivation, {0, 0, 2, 4});
+  add(1, OpCode::kReceiveActivation, {1, 1, 3, 5});
+  add(1, OpCode::kSendActivation, {1, 3});
+  add(0, OpCode::kReceiveActivation, {4, 2});  // takes them the other way round
+  for (const RankProgram& rank : program.ranks) {
+    EXPECT_EQ(wire_channels(program, rank), (WireChannels{{0, 0}, {2, 2}, {4, 0}, {6, 6}, {8, 0}}));
+  }
 }
 
 }  // namespace

@@ -26,7 +26,11 @@ int64_t few(Bytes bytes) { return 1 + bytes % 61; }
 class DryRun {
  public:
   DryRun(const Program& program, const StepTable& steps, NcclRank& rank)
-      : program_(program), steps_(steps), rank_(rank), own_(program.ranks[rank.comm->rank()]) {
+      : program_(program),
+        steps_(steps),
+        rank_(rank),
+        own_(program.ranks[rank.comm->rank()]),
+        channels_(wire_channels(program, own_)) {
     // As the interpreter does: groups in the order of the program, then tp, then the routes.
     for (size_t g = 0; g < program.groups.size(); ++g) {
       if (!program.groups[g].has(own_.rank)) continue;
@@ -38,7 +42,7 @@ class DryRun {
       std::iota(members.begin(), members.end(), own_.rank - own_.tp);
       tp_ = &rank.comm->group(members);
     }
-    rank.comm->connect(routes_of(own_));
+    rank.comm->connect(routes_of(own_, channels_));
   }
 
   void step() {
@@ -85,11 +89,13 @@ class DryRun {
     if (next.is_send()) {
       const Route route{own_.rank, next.peer, next.channel()};
       const float name = name_of_message(route, numbers_[route]++);
-      rank_.comm->send(keep(count, name, next, name).data(), count, next.peer, route.channel);
+      rank_.comm->send(keep(count, name, next, name).data(), count, next.peer,
+                       channels_.at(route.channel));
     } else {
       const Route route{next.peer, own_.rank, next.channel()};
       const float name = name_of_message(route, numbers_[route]++);
-      rank_.comm->receive(keep(count, -1, next, name).data(), count, next.peer, route.channel);
+      rank_.comm->receive(keep(count, -1, next, name).data(), count, next.peer,
+                          channels_.at(route.channel));
     }
   }
 
@@ -123,6 +129,7 @@ class DryRun {
   const StepTable& steps_;
   NcclRank& rank_;
   const RankProgram& own_;
+  const WireChannels channels_;
   std::map<int, Group*> groups_;
   Group* tp_ = nullptr;
   std::map<Route, int> numbers_;
@@ -221,6 +228,10 @@ void check_plan(const ModelSpec& model, const Plan& plan) {
   ASSERT_TRUE(rule.mismatches().empty());
   ASSERT_TRUE(rule.walk([](std::span<const Ref>) {}).empty()) << "deadlocks without posted sends";
 
+  // One communicator for each neighbour, kind and direction, however many chunks.
+  for (const RankProgram& rank : program.ranks) {
+    EXPECT_LE(routes_of(rank, wire_channels(program, rank)).size(), 4);
+  }
   NcclWorld world(program.world);
   run_nccl_ranks(world, program.world, std::chrono::seconds(30), [&](NcclRank& rank) {
     DryRun run(program, steps, rank);

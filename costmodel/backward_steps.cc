@@ -80,9 +80,10 @@ class BackwardBuilder {
 
   void accumulate(int64_t weights) {
     if (!kernels_.main_gradients) return;
-    // The fp32 main gradient is read and written; 1 row keeps it a flat pass.
+    // The main gradient is read and written; 1 row keeps it a flat pass.
+    const int64_t bytes = 2 * size_of(chunk_.gradient_type) * weights;
     out_->push_back({StepOp::kAccumulate, Phase::kBackwardWeight, layer_,
-                     PassWork{PassKind::kCopy, 1, weights, 8 * weights}});
+                     PassWork{PassKind::kCopy, 1, weights, bytes}});
   }
 
   void mlp(const LayerShape& s) {

@@ -32,6 +32,9 @@ struct Kernels {
   bool expert_overlap = false;
   // Share of the launches that the host still issues one by one: 1 eager, less with CUDA graphs.
   double host_share = 1;
+  // ZeRO-3 gathers and scatters a layer in so many collectives: 1 where a layer is one flat buffer
+  // (PyTorch's FSDP), its tensors where each is shared out by itself (DeepSpeed).
+  double sharded_pieces = 1;
   friend bool operator==(const Kernels&, const Kernels&) = default;
 };
 

@@ -16,6 +16,8 @@ const std::vector<MemoryParameter>& memory_parameters() {
       {"unsharded_bf16", &M::unsharded_bf16, kState, 2, 16, "weights and gradients, bf16 runs"},
       {"sharded_fp16", &M::sharded_fp16, kState, 4, 24, "what ZeRO-1 divides, fp16 runs"},
       {"sharded_bf16", &M::sharded_bf16, kState, 4, 24, "what ZeRO-1 divides, bf16 runs"},
+      {"reduced_fp16", &M::reduced_fp16, kState, 2, 4, "gradients on their way, fp16 runs"},
+      {"reduced_bf16", &M::reduced_bf16, kState, 2, 4, "gradients on their way, bf16 runs"},
       {"fp8_copies", &M::fp8_copies, kState, 0, 4, "quantised weights beside the 16-bit ones"},
       {"bucket_elements", &M::bucket_elements, "elements", 0, 1e10, "of a communication bucket"},
       {"step_copies", &M::step_copies, kState, 0, 16, "of the shard, during the step"},
@@ -41,6 +43,12 @@ const std::vector<MemoryParameter>& memory_parameters() {
       {"context_gib", &M::context_gib, "GiB", 0, 20, "outside of the allocator"},
       {"slack", &M::slack, "ratio", 1, 2, "reserved / allocated"}};
   return kList;
+}
+
+DataType reduced_type(const MemoryStack& stack, DataType precision) {
+  const DataType stored = storage_of(precision);
+  const double bytes = stored == DataType::kFp16 ? stack.reduced_fp16 : stack.reduced_bf16;
+  return bytes < size_of(DataType::kFp32) ? stored : DataType::kFp32;
 }
 
 Result<MemoryStack> read_memory_stack(const Json& json, const std::string& file) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "costmodel/json.h"
+#include "costmodel/units.h"
 
 namespace shardwright {
 
@@ -20,6 +21,7 @@ struct MemoryStack {
   // sharded: what ZeRO-1 divides by the replicas.
   double unsharded_fp16 = 4, unsharded_bf16 = 6;
   double sharded_fp16 = 12, sharded_bf16 = 12;
+  double reduced_fp16 = 4, reduced_bf16 = 4;  // a gradient on its way over the replicas
   double fp8_copies = 0;         // quantised weights beside them, when products run in fp8 or fp4
   double bucket_elements = 0;    // of a reduction and a gather bucket, 16 bit each
   double step_copies = 0;        // of the shard, alive only during the optimizer step
@@ -49,6 +51,9 @@ struct MemoryStack {
   double context_gib = 1;           // outside of the allocator: driver, kernels, NCCL's buffers
   double slack = 1.05;              // reserved / allocated
 };
+
+// Of gradients on their way over the replicas in runs of this precision: fp32 or 16 bit.
+DataType reduced_type(const MemoryStack& stack, DataType precision);
 
 // The numbers of a MemoryStack, for its reader and for the table of parameters.
 struct MemoryParameter {

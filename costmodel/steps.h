@@ -105,6 +105,7 @@ struct ChunkShape {
   int64_t recompute_layers = 0;     // full: of this many layers of the chunk only; 0 = all
   uint32_t recompute_modules = 0;   // when not full: parts of every layer (RecomputeModule)
   DataType type = DataType::kFp32;  // of the layers' products; all is stored in storage_of(type)
+  DataType gradient_type = DataType::kFp32;  // of accumulated gradients of weights
   int64_t tokens() const { return micro_batch * seq / split.cp; }  // on one rank
 };
 

@@ -21,6 +21,7 @@ void Estimator::Timer::set_shape() {
   shape_.recompute_layers = plan.recompute_layers;
   if (plan.recompute == Recompute::kSelective) shape_.recompute_modules = plan.recompute_modules;
   shape_.type = plan.precision;
+  shape_.gradient_type = plan.gradient_type;
 }
 
 Estimator::Timer::Pipeline Estimator::Timer::time_pipeline() {

@@ -55,8 +55,9 @@ bool Estimator::Timer::same_layers(const Plan& plan) const {
   return timed_ && plan.tp == known.tp && plan.split == known.split &&
          plan.micro_batch == known.micro_batch && plan.seq == known.seq &&
          plan.recompute == known.recompute && plan.recompute_modules == known.recompute_modules &&
-         plan.precision == known.precision && plan.mtp_layers == known.mtp_layers &&
-         (plan.pp == 1) == (known.pp == 1) && same_expert_group(plan, known);
+         plan.precision == known.precision && plan.gradient_type == known.gradient_type &&
+         plan.mtp_layers == known.mtp_layers && (plan.pp == 1) == (known.pp == 1) &&
+         same_expert_group(plan, known);
 }
 
 void Estimator::Timer::time_parts() {
@@ -133,6 +134,13 @@ double Estimator::Timer::pass_seconds(const Pass& spent, double sharding, double
   return seconds;
 }
 
+// With ZeRO-3: one layer's, or the embedding's or head's, gathered or scattered as a whole or, by
+// software that shares out every tensor, in so many pieces.
+double Estimator::Timer::sharded_s(CollectiveKind kind, const PartTimes& part, double size) const {
+  const double pieces = kernels_.sharded_pieces;
+  return pieces * sharded_bytes_s(kind, part.dense / pieces, part.experts / pieces, size, 0);
+}
+
 Estimator::Timer::ChunkTimes Estimator::Timer::time_chunk(int64_t index) const {
   const int64_t chunks = plan_->pp * plan_->virtual_stages;
   int64_t first = 0;
@@ -142,7 +150,10 @@ Estimator::Timer::ChunkTimes Estimator::Timer::time_chunk(int64_t index) const {
       plan_->recompute_layers == 0 ? end : std::min(end, first + plan_->recompute_layers);
   Pass forward, backward, weight;
   ChunkTimes out;
-  double saved = 0;  // bytes
+  double saved = 0;                // bytes
+  double gather = 0, scatter = 0;  // of weights and gradients that no rank holds whole
+  const auto weight_size = static_cast<double>(size_of(storage_of(plan_->precision)));
+  const auto gradient_size = static_cast<double>(size_of(plan_->gradient_type));
   const auto include = [&](const PartTimes& part, double count, double recomputed) {
     forward.add(part.forward, count);
     backward.add(part.backward, count);
@@ -152,6 +163,10 @@ Estimator::Timer::ChunkTimes Estimator::Timer::time_chunk(int64_t index) const {
     out.experts += count * part.experts;
     const double whole = plan_->recompute == Recompute::kFull ? recomputed : 0;
     saved += (count - whole) * part.saved + whole * part.saved_again;
+    if (plan_->zero == 3 && count > 0) {
+      gather += count * sharded_s(CollectiveKind::kAllGather, part, weight_size);
+      scatter += count * sharded_s(CollectiveKind::kReduceScatter, part, gradient_size);
+    }
   };
   for (size_t kind = 0; kind < kind_times_.size(); ++kind) {
     const std::vector<int64_t>& before = before_[kind];
@@ -169,13 +184,6 @@ Estimator::Timer::ChunkTimes Estimator::Timer::time_chunk(int64_t index) const {
       include(kind_times_[model_.layer_kind.back()], modules, modules);
       include(head_, modules, 0);
     }
-  }
-  double gather = 0, scatter = 0;
-  if (plan_->zero == 3) {
-    const double weight = static_cast<double>(size_of(storage_of(plan_->precision)));
-    const double gradient = static_cast<double>(size_of(plan_->gradient_type));
-    gather = sharded_bytes_s(CollectiveKind::kAllGather, out.dense, out.experts, weight, 0);
-    scatter = sharded_bytes_s(CollectiveKind::kReduceScatter, out.dense, out.experts, gradient, 0);
   }
   const double copies = host_copy_s(plan_->activation_offload * saved);
   out.forward = pass_seconds(forward, gather, copies, &out.spent);

@@ -17,6 +17,14 @@ void add(EstimateParts* sum, const EstimateParts& part) {
   sum->host += part.host;
 }
 
+// How many microbatches pass one chunk of a stage before the next one has its turn. In the orders
+// that run back and forth over the stages the last passes of a stage's two chunks may lie side by
+// side.
+int64_t microbatches_between_chunks(const Plan& plan) {
+  if (plan.schedule == ScheduleKind::kBreadthFirst) return plan.microbatches();
+  return plan.schedule == ScheduleKind::kOneFOneB ? std::min(plan.pp, plan.microbatches()) : 1;
+}
+
 }  // namespace
 
 // A collective over the sharded copies: of the dense parameters, then of the experts.
@@ -157,6 +165,20 @@ bool Estimator::Timer::stages_lie_alike() const {
          (plan_->rank_order == RankOrder::kTpCpDpPp || aligned(numbering_.together * plan_->pp));
 }
 
+// What passes leave of a stage's `work` on the data lane, of which each chunk has a v-th. `pass`:
+// one microbatch through all of its chunks. A chunk's part runs beside its own last pass and beside
+// all later ones: between the last passes of two chunks lie those of a round of microbatches
+// (schedule/interleaved.cc; all microbatches in the breadth-first order). Of k chunks that end last
+//   k work / v - pass / v - (k - 1) round pass / v
+// is left, which is linear in k. Gathers before the first passes mirror that.
+double Estimator::Timer::left_of(double work, double pass) const {
+  const double v = static_cast<double>(plan_->virtual_stages);
+  const double round = static_cast<double>(microbatches_between_chunks(*plan_));
+  const double one = (work - pass) / v, all = work - pass / v - (v - 1) / v * round * pass;
+  const double left = std::max({0.0, one, all});
+  return left + at(Factor::kDrag) * (work - left);
+}
+
 // What each stage does after its last backward, as far as nothing hides it.
 void Estimator::Timer::time_ends() {
   const bool alike = stages_lie_alike();
@@ -173,12 +195,8 @@ void Estimator::Timer::time_ends() {
       stage.reduction = reduction_s(stage);
       stage.gather = gather_s(stage);
       stage.update = update_s(stage);
-      if (plan_->overlap.gradients && stage.reduction > 0) {
-        stage.reduction = beside(stage.all.backward, stage.reduction) - stage.all.backward;
-      }
-      if (plan_->overlap.parameters && stage.gather > 0) {
-        stage.gather = beside(stage.all.forward, stage.gather) - stage.all.forward;
-      }
+      if (plan_->overlap.gradients) stage.reduction = left_of(stage.reduction, stage.all.backward);
+      if (plan_->overlap.parameters) stage.gather = left_of(stage.gather, stage.all.forward);
     }
     before = &stage;
   }

@@ -96,6 +96,7 @@ class Estimator::Timer {
   // the host.
   double pass_seconds(const Pass& spent, double sharding, double copies,
                       EstimateParts* parts) const;
+  double sharded_s(CollectiveKind kind, const PartTimes& part, double size) const;
   double saved_bytes(int64_t layer, bool recompute) const;
   double beside(double compute, double communication) const {
     return std::max(compute, communication) + at(Factor::kDrag) * std::min(compute, communication);
@@ -111,6 +112,7 @@ class Estimator::Timer {
   void time_stages();
   double message_s(int64_t from, int64_t to) const;
   void time_ends();
+  double left_of(double work, double pass) const;
   double sharded_bytes_s(CollectiveKind kind, double dense, double experts, double size,
                          int64_t stage) const;
   bool stages_lie_alike() const;

@@ -156,6 +156,7 @@ ChunkShape chunk_shape(const Plan& plan, int64_t index) {
   chunk.recompute_layers = plan.recompute_layers;
   if (plan.recompute == Recompute::kSelective) chunk.recompute_modules = plan.recompute_modules;
   chunk.type = plan.precision;
+  chunk.gradient_type = plan.gradient_type;
   return chunk;
 }
 

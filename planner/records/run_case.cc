@@ -115,6 +115,9 @@ Result<RunCase> run_case(const Record& record, const RecordTables& tables,
     return Error{record.id, "framework", '"' + printable(record.framework) + '"',
                  "a framework of profiles/records/stacks.json"};
   }
+  const Result<MemoryStack> memory = load_memory_stack(run.memory_stack, profiles_dir);
+  if (!memory) return memory.error();
+  run.plan.gradient_type = reduced_type(*memory, run.plan.precision);
   run.kernels.flash = choose(record, tables.stacks, "features.flash_attention", "flash");
   run.kernels.norm_kernel = record.is("features.rmsnorm_kernel");
   run.kernels.fused_loss =

@@ -172,6 +172,8 @@ TEST(SplitSteps, MainGradientsCostEightBytesForEachWeight) {
   chunk.kernels.main_gradients = true;
   const Bytes weights = 4096 * (4096 + 2 * 1024 + 4096 + 3 * 14336);
   EXPECT_EQ(pass_bytes(backward_steps(model, chunk), StepOp::kAccumulate), 8 * weights);
+  chunk.gradient_type = DataType::kBf16;
+  EXPECT_EQ(pass_bytes(backward_steps(model, chunk), StepOp::kAccumulate), 4 * weights);
 }
 
 // 4.09 GMACs and 25.5 M weights without the norms': the figures of 1512.03385 and torchvision.

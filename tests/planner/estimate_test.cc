@@ -150,6 +150,74 @@ TEST(Estimate, AnOutgrownAttentionKernelCostsMoreOnNewerDevices) {
   }
 }
 
+// Seconds of `work` on the data lane after the last backward of a stage with v chunks, told as it
+// happens: a chunk's v-th of it flows from the start of the chunk's last backward, the chunks end
+// one after the other from the last to the first, `round` microbatches apart.
+double left_after(double work, double backward, int v, int round) {
+  double lane = 0, start = 0;
+  for (int chunk = v - 1; chunk >= 0; --chunk) {
+    lane = std::max(lane, start) + work / v;
+    if (chunk > 0) start += round * backward / v;
+  }
+  return std::max(0.0, lane - (start + backward / v));
+}
+
+TEST(Estimate, LaterChunksHideReductions) {
+  const ModelSpec model = shipped_model("tiny-gpt");
+  for (const double network : {3e7, 3e8, 1e9, 1e10}) {
+    for (const int chunks : {1, 2}) {
+      ClusterSpec cluster = test_cluster(2, 4, true);
+      cluster.levels.back().bytes_per_s = network;
+      Plan plan = test_plan(model, 4, 1, 2, 8);
+      plan.virtual_stages = chunks;
+      plan.stage_layers.assign(2 * chunks, 2 / chunks);
+      plan.micro_batch = 4;
+      plan.global_batch *= 4;
+      Estimator estimator(model, cluster, Kernels(), neutral_factors());
+      plan.overlap.gradients = false;
+      PlanPrices prices = estimator.prices(plan);
+      double backward = 0;  // of the second stage
+      for (int i = 0; i < chunks; ++i) backward += prices.chunks[2 * i + 1].backward;
+      const double expected = left_after(prices.stages[1].reduction, backward, chunks, 2);
+      plan.overlap.gradients = true;
+      EXPECT_NEAR(estimator.prices(plan).stages[1].reduction, expected, 1e-12)
+          << network << " " << chunks;
+    }
+  }
+}
+
+// What ZeRO-3 gathers: every layer by itself (4096^2 x 2 + 4096 x 1024 x 2 + 3 x 4096 x 14336
+// weights and two norms), the embedding, the head with its norm; shared out by tensors each of
+// these in so many pieces.
+TEST(Estimate, ShardedWeightsAreGatheredLayerByLayer) {
+  const ModelSpec model = shipped_model("llama-3.1-8b");
+  const ClusterSpec cluster = test_cluster(4, 2, true);
+  Plan plan = long_sequences();
+  plan.precision = DataType::kFp32;
+  plan.zero = 3;
+  plan.seq = 16;
+  plan.overlap.parameters = false;
+  for (const double pieces : {1.0, 8.0}) {
+    Kernels kernels;
+    kernels.sharded_pieces = pieces;
+    Estimator estimator(model, cluster, kernels, neutral_factors());
+    const auto seconds = [&](CollectiveKind kind, double weights) {
+      const auto bytes = static_cast<Bytes>(4 * weights / pieces);
+      return pieces *
+             collective_s(cluster, {.kind = kind, .axis = Axis::kDp, .bytes = bytes}, {0, 1, 8});
+    };
+    const auto whole = [&](CollectiveKind kind) {
+      const double layer = 2.0 * 4096 * 4096 + 2.0 * 4096 * 1024 + 3.0 * 4096 * 14336 + 2 * 4096;
+      const double table = 128256.0 * 4096;
+      return 32 * seconds(kind, layer) + seconds(kind, table) + seconds(kind, table + 4096);
+    };
+    // Weights once forward and once backward, and the gradients.
+    const double expected =
+        2 * whole(CollectiveKind::kAllGather) + whole(CollectiveKind::kReduceScatter);
+    EXPECT_NEAR(estimator.prices(plan).chunks[0].spent.sharding / expected, 1, 1e-9) << pieces;
+  }
+}
+
 // Messages of a sharded optimizer grow with its shards; ZeRO-3 has none.
 TEST(Estimate, OnlyShardsThatAreSentOneByOneCostPerMember) {
   const ModelSpec model = shipped_model("llama-3.1-8b");

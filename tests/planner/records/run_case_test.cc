@@ -47,6 +47,19 @@ TEST_F(RunCases, BecomesModelPlanAndCluster) {
   EXPECT_EQ(run->weak, "");
 }
 
+// Megatron-LM sums fp32 gradients, NeMo's recipes those of the weights' width.
+TEST_F(RunCases, ReducesGradientsAsItsFrameworkDoes) {
+  Json json = sample_record();
+  EXPECT_EQ(make(json)->plan.gradient_type, DataType::kFp32);
+  json["framework"] = "NeMo 2.0 (Megatron-Core)";
+  EXPECT_EQ(make(json)->plan.gradient_type, DataType::kBf16);
+  // Megatron-DeepSpeed: fp16 with fp16 weights, but fp32 with bf16 ones.
+  json["framework"] = "Megatron-DeepSpeed";
+  EXPECT_EQ(make(json)->plan.gradient_type, DataType::kFp32);
+  json["precision"] = "fp16";
+  EXPECT_EQ(make(json)->plan.gradient_type, DataType::kFp16);
+}
+
 TEST_F(RunCases, RefusesWhatCannotBeARun) {
   Json json = sample_record();
   json["parallel"]["dp"] = 3;

@@ -32,7 +32,8 @@ Estimator::Timer::Pipeline Estimator::Timer::time_pipeline() {
   messages_.clear();
   double messages = 0, longest = 0;
   for (int64_t i = 0; i + 1 < plan.pp; ++i) {
-    messages_.push_back(message_s(i, i + 1));
+    const bool known = i > 0 && stages_on_whole_nodes();
+    messages_.push_back(known ? messages_.back() : message_s(i, i + 1));
     messages += messages_.back();
     longest = std::max(longest, messages_.back());
   }

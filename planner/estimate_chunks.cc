@@ -57,12 +57,14 @@ bool Estimator::Timer::same_layers(const Plan& plan) const {
          plan.recompute == known.recompute && plan.recompute_modules == known.recompute_modules &&
          plan.precision == known.precision && plan.gradient_type == known.gradient_type &&
          plan.mtp_layers == known.mtp_layers && (plan.pp == 1) == (known.pp == 1) &&
-         same_expert_group(plan, known);
+         same_expert_group(plan, known) &&
+         (plan.activation_offload == 0 || known.activation_offload > 0);
 }
 
 void Estimator::Timer::time_parts() {
   if (same_layers(*plan_)) return;
   timed_ = true;
+  ++parts_timed_;
   layers_of_ = *plan_;
   const double hidden = static_cast<double>(model_.hidden);
   const double bias = model_.norm == Norm::kLayerNorm ? 2 : 1;
@@ -75,8 +77,10 @@ void Estimator::Timer::time_parts() {
     times.experts = static_cast<double>(routed);
     const double norms = s.layer.ops.empty() ? s.layer.norms * bias * hidden : 0;
     times.dense = static_cast<double>(s.weights() - routed) + norms;
-    times.saved = saved_bytes(example_[kind], false);
-    times.saved_again = saved_bytes(example_[kind], true);
+    if (plan_->activation_offload > 0) {
+      times.saved = saved_bytes(example_[kind], false);
+      times.saved_again = saved_bytes(example_[kind], true);
+    }
   }
   if (model_.layer_list()) {
     embedding_ = head_ = mtp_ = PartTimes();

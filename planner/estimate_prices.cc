@@ -9,6 +9,11 @@ bool is_unaligned(const GemmWork& work) {
   return work.type != DataType::kFp32 && (a % 8 != 0 || work.n % 8 != 0);
 }
 
+bool same(const GemmWork& a, const GemmWork& b) {
+  return a.m == b.m && a.n == b.n && a.k == b.k && a.count == b.count && a.layout == b.layout &&
+         a.type == b.type;
+}
+
 bool makes_weight_gradient(const Step& step) {
   const auto* work = std::get_if<GemmWork>(&step.work);
   return step.op == StepOp::kAccumulate ||
@@ -39,7 +44,21 @@ Estimator::Timer::Timer(const ModelSpec& model, const ClusterSpec& cluster, cons
   kind_times_.resize(kinds);
 }
 
-double Estimator::Timer::gemm(const GemmWork& work) const {
+// Recomputation repeats products of the forward, and kinds of layers share those of attention: each
+// is priced once for a plan. A product that falls on the place of another takes it over.
+double Estimator::Timer::gemm(const GemmWork& work) {
+  const auto key = static_cast<uint64_t>(31 * work.m + 7 * work.n + 3 * work.k) +
+                   static_cast<uint64_t>(work.layout);
+  // The upper bits of a product with 2^64 over the golden ratio: sizes are multiples of large
+  // powers of two (Knuth, The Art of Computer Programming, volume 3, section 6.4).
+  KnownGemm& known = known_gemms_[key * 0x9E3779B97F4A7C15u >> (64 - kKnownGemmBits)];
+  if (known.of != parts_timed_ || !same(known.work, work)) {
+    known = {work, gemm_anew(work), parts_timed_};
+  }
+  return known.seconds;
+}
+
+double Estimator::Timer::gemm_anew(const GemmWork& work) const {
   double seconds = pricer_.gemm_s(work);
   seconds *= at(storage_of(work.type) == work.type ? Factor::kGemm : Factor::kFp8Gemm);
   if (!is_unaligned(work)) return seconds;
@@ -85,7 +104,7 @@ GroupPlacement Estimator::Timer::group_of(Axis axis) const {
   return group(0, 1, plan_->tp);
 }
 
-void Estimator::Timer::add_step(const Step& step, Pass* pass_times) const {
+void Estimator::Timer::add_step(const Step& step, Pass* pass_times) {
   pass_times->steps += 1;
   if (const auto* work = std::get_if<GemmWork>(&step.work)) {
     pass_times->compute += gemm(*work);

@@ -132,19 +132,32 @@ double Estimator::Timer::update_s(const StageTimes& stage) const {
          pricer_.pass_s(zero_work(shape)) + host_copy_s(offloaded);
 }
 
+// Whether a chunk whose layers start at `first` has as many of each kind as the one before it,
+// which starts at `before`, and as many of those that are recomputed.
+bool Estimator::Timer::same_kinds(int64_t before, int64_t first, int64_t index) const {
+  const int64_t count = plan_->stage_layers[index];
+  if (plan_->stage_layers[index - 1] != count) return false;
+  for (const std::vector<int64_t>& of_kind : before_) {
+    for (const int64_t n : {count, std::min(count, plan_->recompute_layers)}) {
+      if (of_kind[before + n] - of_kind[before] != of_kind[first + n] - of_kind[first])
+        return false;
+    }
+  }
+  return true;
+}
+
 void Estimator::Timer::time_stages() {
   const int64_t pp = plan_->pp, chunks = pp * plan_->virtual_stages;
   stages_.assign(pp, {});
   chunks_.clear();
   ChunkTimes times;
-  int64_t layers = -1;
+  int64_t before = 0, first = 0;  // where the layers of the chunk before and of this one start
   for (int64_t index = 0; index < chunks; ++index) {
     const bool end = index <= 1 || index == chunks - 1;
-    // Chunks between the ends with as many layers of the only kind cost the same.
-    if (end || model_.kinds.size() > 1 || plan_->stage_layers[index] != layers) {
-      times = time_chunk(index);
-    }
-    layers = plan_->stage_layers[index];
+    // Chunks between the ends with the same layers cost the same.
+    if (end || !same_kinds(before, first, index)) times = time_chunk(index);
+    before = first;
+    first += plan_->stage_layers[index];
     chunks_.push_back(times);
     const int64_t place = stage_of_chunk(*plan_, index);
     StageTimes& stage = stages_[place];
@@ -155,6 +168,12 @@ void Estimator::Timer::time_stages() {
     stage.all.experts += times.experts;
     add(&stage.all.spent, times.spent);
   }
+}
+
+// Whether every stage has nodes of its own and one level joins them all: then all messages between
+// neighbours take the same.
+bool Estimator::Timer::stages_on_whole_nodes() const {
+  return cluster_.levels.size() <= 2 && numbering_.together % cluster_.devices_per_node_of(0) == 0;
 }
 
 // Whether the groups of all stages span nodes alike.

@@ -2,6 +2,7 @@
 // estimate only: estimate_prices.cc, estimate_chunks.cc, estimate_stages.cc, estimate.cc.
 #pragma once
 
+#include <array>
 #include <vector>
 
 #include "costmodel/steps.h"
@@ -36,7 +37,8 @@ class Estimator::Timer {
     Pass forward, again, backward;
     Pass weight;                    // of the backward, the products that make gradients of weights
     double dense = 0, experts = 0;  // parameters on this rank
-    // Bytes of a layer's tensors that wait for its backward, and those that do if it is recomputed.
+    // Bytes of a layer's tensors that wait for its backward, and those that do if it is recomputed;
+    // known for plans that copy them to the host.
     double saved = 0, saved_again = 0;
   };
 
@@ -70,7 +72,8 @@ class Estimator::Timer {
   double host_copy_s(double bytes) const { return bytes / host_bytes_per_s_; }
 
   // --- Prices (estimate_prices.cc) ---------------------------------------------------------------
-  double gemm(const GemmWork& work) const;
+  double gemm(const GemmWork& work);
+  double gemm_anew(const GemmWork& work) const;
   double attention(const AttentionWork& work, int64_t layer) const;
   double pass(StepOp op, const PassWork& work) const;
   double collective(const CollectiveWork& work, const GroupPlacement& group) const;
@@ -82,7 +85,7 @@ class Estimator::Timer {
     return numbering_.group(stage, 0, stride, size);
   }
   double message_seconds(double bytes, int64_t from, int64_t to) const;
-  void add_step(const Step& step, Pass* pass_times) const;
+  void add_step(const Step& step, Pass* pass_times);
   // `weight`: where the products that make gradients of weights are added up apart, or null.
   Pass price(double moe, Pass* weight = nullptr);
 
@@ -109,6 +112,7 @@ class Estimator::Timer {
     int64_t number = 0;
     double reduction = 0, gather = 0, update = 0;
   };
+  bool same_kinds(int64_t before, int64_t first, int64_t index) const;
   void time_stages();
   double message_s(int64_t from, int64_t to) const;
   void time_ends();
@@ -116,6 +120,7 @@ class Estimator::Timer {
   double sharded_bytes_s(CollectiveKind kind, double dense, double experts, double size,
                          int64_t stage) const;
   bool stages_lie_alike() const;
+  bool stages_on_whole_nodes() const;
   double sum_s(Axis axis, double bytes, int64_t stage, int64_t stride, int64_t replicas,
                int64_t shard) const;
   double reduction_s(const StageTimes& stage) const;
@@ -153,6 +158,14 @@ class Estimator::Timer {
   std::vector<ChunkTimes> chunks_;
   PlanPrices prices_;
   PartSeconds part_seconds_;
+  struct KnownGemm {
+    GemmWork work;
+    double seconds = 0;
+    int64_t of = 0;  // parts_timed_ when it was priced
+  };
+  static constexpr int kKnownGemmBits = 7;
+  std::array<KnownGemm, 1 << kKnownGemmBits> known_gemms_;
+  int64_t parts_timed_ = 0;  // how often parts of a plan were timed
   ChunkShape shape_;
   std::vector<Step> steps_;
   std::vector<PartTimes> kind_times_;

@@ -63,6 +63,10 @@ Result<MemoryStack> read_memory_stack(const Json& json, const std::string& file)
   for (const MemoryParameter& p : memory_parameters()) {
     stack.*p.value = fields.number_or(p.name, stack.*p.value, p.low, p.high);
   }
+  for (const auto& [name, bytes] :
+       {std::pair{"reduced_fp16", stack.reduced_fp16}, {"reduced_bf16", stack.reduced_bf16}}) {
+    if (bytes != 2 && bytes != 4) fields.fail(name, std::to_string(bytes), "2 or 4");
+  }
   if (auto error = fields.finish()) return *error;
   return stack;
 }

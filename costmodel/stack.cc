@@ -51,7 +51,8 @@ Result<Stack> read_stack(const Json& json, const std::string& file, FactorTable 
   for_each_fact(stack.kernels,
                 [&](const char* key, bool& fact) { fact = kernels.boolean_or(key, fact); });
   stack.kernels.host_share = kernels.number_or("host_share", 1, 0, 1);
-  stack.kernels.sharded_pieces = kernels.number_or("sharded_pieces", 1, 1, 1000);
+  const int64_t pieces = kernels.integer_or("sharded_pieces", 1, 1, 1000);
+  stack.kernels.sharded_pieces = static_cast<double>(pieces);
   stack.factors = std::move(factors);
   const bool own = top.has("factors");
   const Json& figures = own ? top.object("factors") : json;
@@ -71,7 +72,7 @@ Json to_json(const Stack& stack) {
   for_each_fact(stack.kernels,
                 [&](const char* key, const bool& fact) { json["kernels"][key] = fact; });
   json["kernels"]["host_share"] = stack.kernels.host_share;
-  json["kernels"]["sharded_pieces"] = stack.kernels.sharded_pieces;
+  json["kernels"]["sharded_pieces"] = static_cast<int64_t>(stack.kernels.sharded_pieces);
   json["factors"] = to_json(stack.factors);
   return json;
 }

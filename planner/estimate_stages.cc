@@ -4,6 +4,7 @@
 
 #include "planner/estimate_timer.h"
 #include "planner/program/closing_work.h"
+#include "planner/schedule/schedule.h"
 
 namespace shardwright {
 namespace {
@@ -17,12 +18,13 @@ void add(EstimateParts* sum, const EstimateParts& part) {
   sum->host += part.host;
 }
 
-// How many microbatches pass one chunk of a stage before the next one has its turn. In the orders
-// that run back and forth over the stages the last passes of a stage's two chunks may lie side by
-// side.
+// How many microbatches lie between the last passes of a stage's chunks: a round of interleaved
+// 1F1B or, breadth-first, all. In the orders that run back and forth over the stages the last
+// passes of the two chunks may lie side by side.
 int64_t microbatches_between_chunks(const Plan& plan) {
-  if (plan.schedule == ScheduleKind::kBreadthFirst) return plan.microbatches();
-  return plan.schedule == ScheduleKind::kOneFOneB ? std::min(plan.pp, plan.microbatches()) : 1;
+  const int64_t all = plan.microbatches();
+  if (plan.schedule == ScheduleKind::kBreadthFirst) return all;
+  return std::min(all, interleaved_round(plan.schedule, plan.pp, plan.virtual_stages));
 }
 
 }  // namespace
@@ -139,8 +141,8 @@ bool Estimator::Timer::same_kinds(int64_t before, int64_t first, int64_t index) 
   if (plan_->stage_layers[index - 1] != count) return false;
   for (const std::vector<int64_t>& of_kind : before_) {
     for (const int64_t n : {count, std::min(count, plan_->recompute_layers)}) {
-      if (of_kind[before + n] - of_kind[before] != of_kind[first + n] - of_kind[first])
-        return false;
+      const int64_t then = of_kind[before + n] - of_kind[before];
+      if (of_kind[first + n] - of_kind[first] != then) return false;
     }
   }
   return true;
@@ -187,7 +189,7 @@ bool Estimator::Timer::stages_lie_alike() const {
 // What passes leave of a stage's `work` on the data lane, of which each chunk has a v-th. `pass`:
 // one microbatch through all of its chunks. A chunk's part runs beside its own last pass and beside
 // all later ones: between the last passes of two chunks lie those of a round of microbatches
-// (schedule/interleaved.cc; all microbatches in the breadth-first order). Of k chunks that end last
+// (microbatches_between_chunks). Of k chunks that end last
 //   k work / v - pass / v - (k - 1) round pass / v
 // is left, which is linear in k. Gathers before the first passes mirror that.
 double Estimator::Timer::left_of(double work, double pass) const {

@@ -50,6 +50,21 @@ std::optional<Error> check_machine(const RunArguments& arguments, const LoadedPl
   return std::nullopt;
 }
 
+// Switches of the GPU backend that would change nothing.
+std::optional<Error> check_switches(const RunArguments& arguments, const LoadedPlan& loaded) {
+  if (arguments.device == RunDevice::kCpu) {
+    for (const auto& [name, on] : {std::pair{"--cuda-graph", arguments.cuda_graph},
+                                   {"--fused-gelu", arguments.fused_gelu}}) {
+      if (on) return Error{"command line", name, "--device cpu", "--device cuda"};
+    }
+  }
+  if (arguments.fused_gelu && loaded.plan.precision != DataType::kBf16) {
+    return Error{"command line", "--fused-gelu",
+                 "a plan in " + std::string(name_of(loaded.plan.precision)), "one in bf16"};
+  }
+  return std::nullopt;
+}
+
 class Printer {
  public:
   Printer(const RunArguments& arguments, const Plan& plan, std::ostream& out)
@@ -217,6 +232,7 @@ int run_run(const RunArguments& arguments, std::ostream& out, std::ostream& err)
     error = Error{arguments.plan, "stack", loaded->stack,
                   "a plan for this program's own executor (plan --stack shardwright)"};
   }
+  if (!error) error = check_switches(arguments, *loaded);
   if (!error) error = check_machine(arguments, *loaded);
   if (error) {
     err << error->line() << "\n";

@@ -7,7 +7,8 @@ namespace {
 std::string one_f_one_b_problem(const ScheduleShape& shape) {
   if (shape.virtual_stages == 1) return "";
   if (shape.stages == 1) return "pp 1 has no virtual stages";
-  if (shape.microbatches % shape.stages == 0) return "";
+  const int64_t round = interleaved_round(shape.kind, shape.stages, shape.virtual_stages);
+  if (shape.microbatches % round == 0) return "";
   return std::to_string(shape.microbatches) + " microbatches are not divisible by pp " +
          std::to_string(shape.stages);
 }
@@ -35,6 +36,10 @@ std::string synthesised_problem(const ScheduleShape& shape) {
 }
 
 }  // namespace
+
+int64_t interleaved_round(ScheduleKind kind, int64_t stages, int64_t virtual_stages) {
+  return kind == ScheduleKind::kOneFOneB && virtual_stages > 1 ? stages : 1;
+}
 
 std::string schedule_problem(const ScheduleShape& shape) {
   const std::string name = name_of(shape.kind);

@@ -39,6 +39,10 @@ struct ScheduleShape {
 };
 ScheduleShape schedule_shape(const Plan& plan);
 
+// Microbatches that pass one chunk of a stage before the next chunk has its turn: `stages` in
+// interleaved 1F1B, where microbatches come in multiples of that; 1 otherwise.
+int64_t interleaved_round(ScheduleKind kind, int64_t stages, int64_t virtual_stages);
+
 // Of one stage, and of all.
 std::vector<Slot> gpipe_order(const ScheduleShape& shape, int stage);
 std::vector<Slot> one_f_one_b_order(const ScheduleShape& shape, int stage);

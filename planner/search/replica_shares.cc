@@ -4,6 +4,8 @@
 #include <cmath>
 #include <numeric>
 
+#include "planner/schedule/schedule.h"
+
 namespace shardwright {
 namespace {
 
@@ -12,8 +14,7 @@ constexpr int kHalvings = 50;
 class Shares {
  public:
   Shares(const Plan& plan, const std::vector<double>& seconds) : seconds_(seconds) {
-    const bool interleaved = plan.schedule == ScheduleKind::kOneFOneB && plan.virtual_stages > 1;
-    unit_ = interleaved ? plan.pp : 1;
+    unit_ = interleaved_round(plan.schedule, plan.pp, plan.virtual_stages);
     if (plan.schedule == ScheduleKind::kDualPipeV) least_ = 2 * plan.pp;
     fill_ = static_cast<double>(plan.pp - 1) / static_cast<double>(plan.virtual_stages);
     const int64_t sequences = unit_ * plan.micro_batch;

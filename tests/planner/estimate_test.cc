@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <random>
+#include <tuple>
 
 #include "planner/evaluate.h"
 #include "tests/planner/support.h"
@@ -162,25 +163,38 @@ double left_after(double work, double backward, int v, int round) {
   return std::max(0.0, lane - (start + backward / v));
 }
 
+// Breadth-first all eight microbatches of a chunk come before those of the next, else rounds of
+// two.
 TEST(Estimate, LaterChunksHideReductions) {
   const ModelSpec model = shipped_model("tiny-gpt");
   for (const double network : {3e7, 3e8, 1e9, 1e10}) {
-    for (const int chunks : {1, 2}) {
+    for (const auto& [chunks, schedule, round] : {std::tuple{1, ScheduleKind::kOneFOneB, 1},
+                                                  {2, ScheduleKind::kOneFOneB, 2},
+                                                  {2, ScheduleKind::kBreadthFirst, 8}}) {
       ClusterSpec cluster = test_cluster(2, 4, true);
       cluster.levels.back().bytes_per_s = network;
-      Plan plan = test_plan(model, 4, 1, 2, 8);
+      Plan plan = test_plan(model, 4, 1, 2, 8, schedule);
       plan.virtual_stages = chunks;
+      plan.zero = 1;
       plan.stage_layers.assign(2 * chunks, 2 / chunks);
       plan.micro_batch = 4;
       plan.global_batch *= 4;
       Estimator estimator(model, cluster, Kernels(), neutral_factors());
-      plan.overlap.gradients = false;
-      PlanPrices prices = estimator.prices(plan);
-      double backward = 0;  // of the second stage
-      for (int i = 0; i < chunks; ++i) backward += prices.chunks[2 * i + 1].backward;
-      const double expected = left_after(prices.stages[1].reduction, backward, chunks, 2);
-      plan.overlap.gradients = true;
-      EXPECT_NEAR(estimator.prices(plan).stages[1].reduction, expected, 1e-12)
+      plan.overlap.gradients = plan.overlap.parameters = false;
+      const PlanPrices prices = estimator.prices(plan);
+      double forward = 0, backward = 0;  // of the second stage
+      for (int i = 0; i < chunks; ++i) {
+        forward += prices.chunks[2 * i + 1].forward;
+        backward += prices.chunks[2 * i + 1].backward;
+      }
+      plan.overlap.gradients = plan.overlap.parameters = true;
+      const StagePrices hidden = estimator.prices(plan).stages[1];
+      // Sums of the same seconds in another order: 1e-12 s is rounding, a pass takes 1e-4.
+      EXPECT_NEAR(hidden.reduction, left_after(prices.stages[1].reduction, backward, chunks, round),
+                  1e-12)
+          << network << " " << chunks;
+      // Gathers mirror that: the first chunk's is needed first.
+      EXPECT_NEAR(hidden.gather, left_after(prices.stages[1].gather, forward, chunks, round), 1e-12)
           << network << " " << chunks;
     }
   }
@@ -214,7 +228,51 @@ TEST(Estimate, ShardedWeightsAreGatheredLayerByLayer) {
     // Weights once forward and once backward, and the gradients.
     const double expected =
         2 * whole(CollectiveKind::kAllGather) + whole(CollectiveKind::kReduceScatter);
+    // Bytes of a piece are whole: rounding of 1e-9.
     EXPECT_NEAR(estimator.prices(plan).chunks[0].spent.sharding / expected, 1, 1e-9) << pieces;
+  }
+}
+
+// What an estimator keeps of one plan for the next changes no price, to the last bit: layers,
+// products and chunks of a model with two kinds of layers, under plans that differ in what decides
+// these.
+TEST(Estimate, DoesNotDependOnThePlanBefore) {
+  const ModelSpec model = shipped_model("deepseek-v3");
+  const ClusterSpec cluster =
+      std::move(load_cluster("h100-sxm-80gb:8x16", SHARDWRIGHT_SOURCE_DIR "/profiles")).value();
+  std::mt19937 random(11);
+  const auto one_of = [&](std::initializer_list<int64_t> values) {
+    return values.begin()[random() % values.size()];
+  };
+  Estimator kept(model, cluster, Kernels(), neutral_factors());
+  for (int i = 0; i < 200; ++i) {
+    Plan plan;
+    plan.pp = one_of({1, 4, 8});
+    plan.dp = 128 / plan.pp;
+    plan.virtual_stages = plan.pp > 1 ? one_of({1, 2}) : 1;
+    plan.micro_batch = one_of({1, 2});
+    plan.global_batch = plan.dp * plan.micro_batch * 16;
+    plan.seq = 4096;
+    plan.precision = one_of({0, 1}) == 0 ? DataType::kBf16 : DataType::kFp8;
+    plan.gradient_type = one_of({0, 1}) == 0 ? DataType::kFp32 : DataType::kBf16;
+    plan.split.ep = one_of({8, 16});
+    plan.zero = one_of({0, 1, 3});
+    const int64_t chunks = plan.pp * plan.virtual_stages;
+    for (int64_t c = 0; c < chunks; ++c) {
+      plan.stage_layers.push_back((model.layers() + chunks - 1 - c) / chunks);
+    }
+    switch (one_of({0, 1, 2})) {
+      case 1:
+        plan.recompute = Recompute::kFull;
+        plan.recompute_layers = one_of({0, 1, 2});
+        break;
+      case 2:
+        plan.activation_offload = 0.5;
+        break;
+    }
+    const double fresh =
+        Estimator(model, cluster, Kernels(), neutral_factors()).estimate(plan).step_s;
+    ASSERT_EQ(kept.estimate(plan).step_s, fresh) << i << " " << plan.label();
   }
 }
 

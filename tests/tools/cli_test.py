@@ -321,6 +321,10 @@ def bad_runs(cli):
     cli.path("short.txt", "too short")
     cli.refuses("run", "plan.json", "--data", "short.txt", "--steps", "2", "--out", "x",
                 "--any-machine", says=["short.txt", "9 bytes"])
+    # Switches that would change nothing: of GPUs on a CPU, of bf16 in fp32.
+    for switch in "--fused-gelu", "--cuda-graph":
+        cli.refuses(*run, "--out", "x", switch, says=[switch, "--device cuda"])
+    cli.refuses(*run, "--out", "x", "--device", "cuda", "--fused-gelu", says=["--fused-gelu", "bf16"])
     cli.refuses("compare", "no-run", says="no-run")
     cli.refuses("simulate", "no-plan.json", says="no-plan.json")
     plan = json.load(open(cli.path("plan.json"), encoding="utf-8"))

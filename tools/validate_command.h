@@ -17,8 +17,7 @@ struct ValidateArguments {
   // With `cross`: errors after that many runs of the left-out source were given.
   std::vector<int> runs_given;
   bool ablations = false;  // what every term is worth
-  TimeModelOptions time;
-  std::string explain;  // id of one row whose memory is taken apart
+  TimeModelOptions time;   // with the id of a row whose memory and time are taken apart
 };
 int run_validate(const ValidateArguments& arguments, std::ostream& out, std::ostream& err);
 

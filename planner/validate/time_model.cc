@@ -1,5 +1,6 @@
 #include "planner/validate/time_model.h"
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <memory>
@@ -15,12 +16,36 @@
 namespace shardwright {
 namespace {
 
+// What the estimate of a plan rests on: the factors that move it, at their values.
+std::vector<FactorUse> factors_behind(Estimator* estimator, const Plan& plan,
+                                      const Factors& factors,
+                                      const std::array<std::string, 3>& owners) {
+  constexpr double kStep = 0.01;  // of ln value
+  constexpr double kNoSlope = 5e-4;
+  const double seconds = estimator->estimate(plan).step_s;
+  std::vector<FactorUse> out;
+  for (size_t i = 0; i < kNumFactors; ++i) {
+    const auto factor = static_cast<Factor>(i);
+    Factors moved = factors;
+    moved.at(factor) *= std::exp(kStep);
+    estimator->set_factors(moved);
+    const double slope = std::log(estimator->estimate(plan).step_s / seconds) / kStep;
+    if (std::abs(slope) < kNoSlope) continue;
+    out.push_back(
+        {factor, owners[static_cast<size_t>(info_of(factor).owner)], factors.at(factor), slope});
+  }
+  std::stable_sort(out.begin(), out.end(),
+                   [](const FactorUse& a, const FactorUse& b) { return a.slope > b.slope; });
+  return out;
+}
+
 class StackTimes {
  public:
-  StackTimes(const std::string& profiles_dir, const std::string& stack,
+  StackTimes(const std::string& profiles_dir, const TimeModelOptions& options,
              std::optional<FactorTable> factors)
       : profiles_dir_(profiles_dir),
-        stack_(stack),
+        stack_(options.stack),
+        take_apart_(options.take_apart),
         factors_(std::move(factors)),
         intervals_(load_intervals(profiles_dir)) {}
 
@@ -34,7 +59,14 @@ class StackTimes {
     const TimeInputs inputs = time_inputs(run, stack->kernels);
     const Factors factors = stack->factors.resolve(run.device, inputs.interconnect, stack->name);
     Estimator estimator(inputs.model, run.cluster, inputs.kernels, factors);
-    return with_interval(run, estimator.estimate(inputs.plan).step_s);
+    const Estimate estimate = estimator.estimate(inputs.plan);
+    TimePrediction out = with_interval(run, estimate.step_s);
+    if (run.id == take_apart_) {
+      out.parts = estimate.parts;
+      out.rests_on = factors_behind(&estimator, inputs.plan, factors,
+                                    {run.device, inputs.interconnect, stack->name});
+    }
+    return out;
   }
 
  private:
@@ -45,7 +77,8 @@ class StackTimes {
                                 : run.known_stack           ? Knowledge::kKnown
                                                             : Knowledge::kUnknown;
     const bool moe = run.model.kinds.back().moe.experts > 0;
-    TimePrediction prediction{seconds, std::nullopt, std::nullopt};
+    TimePrediction prediction;
+    prediction.seconds = seconds;
     if (!intervals_) return prediction;
     if (const Interval* interval = find_interval(*intervals_, knowledge, moe)) {
       prediction.low_s = seconds * std::exp(interval->low);
@@ -62,7 +95,7 @@ class StackTimes {
     return stacks_.emplace(name, std::move(stack)).first->second;
   }
 
-  std::string profiles_dir_, stack_;
+  std::string profiles_dir_, stack_, take_apart_;
   std::optional<FactorTable> factors_;
   Result<IntervalTable> intervals_;  // an error: predictions have no interval
   std::map<std::string, Result<Stack>> stacks_;
@@ -104,7 +137,7 @@ Result<TimeModel> stack_time_model(const std::string& profiles_dir,
     const Result<Stack> stack = load_stack(options.stack, profiles_dir);
     if (!stack) return stack.error();
   }
-  const auto times = std::make_shared<StackTimes>(profiles_dir, options.stack, std::move(factors));
+  const auto times = std::make_shared<StackTimes>(profiles_dir, options, std::move(factors));
   return TimeModel([times](const RunCase& run) { return times->time(run); });
 }
 
@@ -156,7 +189,9 @@ Result<TimeModel> left_out_time_model(const std::vector<RecordRow>& rows,
   return TimeModel([seconds](const RunCase& run) -> Result<TimePrediction> {
     const auto found = seconds->find(run.id);
     if (found == seconds->end()) return Error{run.id, "measured", "nothing", "a step time"};
-    return TimePrediction{found->second, std::nullopt, std::nullopt};
+    TimePrediction prediction;
+    prediction.seconds = found->second;
+    return prediction;
   });
 }
 

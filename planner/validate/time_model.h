@@ -11,6 +11,7 @@ namespace shardwright {
 struct TimeModelOptions {
   std::string stack;           // a stack file or a shipped stack, in place of every run's own
   std::string calibrate_with;  // a file of records whose step times move the factors first
+  std::string take_apart;      // id of the run whose parts and factors are wanted
 };
 // Fails when the runs to calibrate with cannot be read or none of them has a step time. Stacks are
 // read once, when first needed.

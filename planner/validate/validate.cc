@@ -98,6 +98,8 @@ class Validator {
     out->predicted_s = time->seconds;
     out->low_s = time->low_s;
     out->high_s = time->high_s;
+    out->time_parts = time->parts;
+    out->rests_on = time->rests_on;
   }
 
   const MemoryStack* memory_stack(const RunCase& run, RowReport* out) {

@@ -6,15 +6,25 @@
 #include <string>
 #include <vector>
 
+#include "planner/estimate.h"
 #include "planner/rank_memory.h"
 #include "planner/records/run_case.h"
 #include "planner/validate/error_stats.h"
 
 namespace shardwright {
 
+// A factor that moves a prediction: one percent more of it makes the step `slope` percent longer.
+struct FactorUse {
+  Factor factor{};
+  std::string owner;
+  double value = 0, slope = 0;
+};
 struct TimePrediction {
   double seconds = 0;
   std::optional<double> low_s, high_s;  // where 80 % of cross-validated residuals lie
+  // Of the run that the model was asked to take apart; else empty.
+  EstimateParts parts;
+  std::vector<FactorUse> rests_on;  // by falling slope
 };
 // Step time of a run; an Error when this run cannot be priced.
 using TimeModel = std::function<Result<TimePrediction>(const RunCase&)>;
@@ -27,6 +37,8 @@ struct RowReport {
   bool apart = false;
   std::vector<std::string> groups;
   std::optional<double> predicted_s, measured_s, low_s, high_s;
+  EstimateParts time_parts;  // as in TimePrediction
+  std::vector<FactorUse> rests_on;
   std::optional<double> baseline_s;  // FLOPs at peak and the pipeline's bubble, no other term
   std::optional<double> predicted_mem_gib, measured_mem_gib;
   std::optional<bool> predicted_oom;

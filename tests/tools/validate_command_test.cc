@@ -84,6 +84,20 @@ TEST_F(Validate, TableNamesReasons) {
   EXPECT_NE(out_.str().find("colour"), std::string::npos);
 }
 
+// The parts of the time add up to the step, and each factor is named with its owner.
+TEST_F(Validate, TakesARunApart) {
+  ValidateArguments arguments;
+  arguments.paths = {kMixed};
+  arguments.time.take_apart = "good-1";
+  ASSERT_EQ(run_validate(arguments, out_, err_), 0) << err_.str();
+  for (const char* text : {"allocated ", "step ", "measured 4.000 s", "compute: ", "pace of "}) {
+    EXPECT_NE(out_.str().find(text), std::string::npos) << text << "\n" << out_.str();
+  }
+  arguments.time.take_apart = "no-such-run";
+  EXPECT_EQ(run_validate(arguments, out_, err_), 2);
+  EXPECT_NE(err_.str().find("no-such-run"), std::string::npos) << err_.str();
+}
+
 TEST_F(Validate, RefusesAPathThatIsNotThere) {
   EXPECT_EQ(run("/nonexistent", false), 2);
   EXPECT_NE(err_.str().find("/nonexistent"), std::string::npos);

@@ -9,7 +9,8 @@ namespace {
 
 bool of_sharding(const Rejection& r) {
   return r.rule == "zero" || r.rule == "shard_group" || r.rule == "optimizer" ||
-         r.rule == "optimizer_offload";
+         r.rule == "optimizer_offload" || r.rule == "overlap_gradients" ||
+         r.rule == "overlap_parameters";
 }
 bool of_recompute(const Rejection& r) { return r.rule.rfind("recompute", 0) == 0; }
 

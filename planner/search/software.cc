@@ -132,8 +132,8 @@ std::vector<Rejection> Software::refusals(const Plan& plan) const {
     if (!problem.empty()) out.push_back({plan.zero == 3 ? "zero" : "replica_batches", problem});
   }
   if (!framework_) return out;
-  // Overlap of gradients and weights is a choice of the search; export says where the framework
-  // does otherwise (as_run_by).
+  // Overlap of gradients and weights is a choice of the search, as far as the framework does it;
+  // where it always overlaps, export says so (as_run_by).
   const Overlap done = overlap_run_by(*framework_, plan);
   const auto require = [&](const char* name, bool wanted, bool is) {
     if (wanted == is) return;
@@ -141,6 +141,12 @@ std::vector<Rejection> Software::refusals(const Plan& plan) const {
         {name, std::string(name_of(*framework_)) + (is ? " always overlaps this in such a plan"
                                                        : " does not overlap this in such a plan")});
   };
+  if (plan.dp * plan.split.cp > 1) {
+    if (!done.gradients) require("overlap_gradients", plan.overlap.gradients, false);
+    if (plan.zero > 0 && !done.parameters) {
+      require("overlap_parameters", plan.overlap.parameters, false);
+    }
+  }
   if (plan.tp > 1) require("overlap_tensor", plan.overlap.tensor, done.tensor);
   if (plan.pp > 1) require("overlap_pipeline", plan.overlap.pipeline, done.pipeline);
   if (plan.split.ep > 1) require("overlap_experts", plan.overlap.experts, done.experts);

@@ -60,7 +60,7 @@ class BackwardBuilder {
   void linear(const LayerShape& s, StepOp op, int64_t out, int64_t in, int64_t rows,
               int64_t count) {
     // Read once, written by rows for the one product and by columns for the other.
-    if (s.quantised()) pass(StepOp::kQuantise, s.pass(PassKind::kCopy, rows * count, out, 2));
+    if (s.quantised()) pass(StepOp::kQuantise, s.pass(PassKind::kCopy, rows, out, 2, count));
     pass(op, s.gemm(GemmLayout::kInputGrad, out, in, rows, count));
     out_->push_back({op, Phase::kBackwardWeight, layer_,
                      s.gemm(GemmLayout::kWeightGrad, out, in, rows, count)});

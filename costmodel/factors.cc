@@ -49,7 +49,7 @@ constexpr std::array<FactorInfo, kNumFactors> kInfos = {{
      "of hidden communication, what it costs the compute beside it"},
     {"message", kStack, "x", 1, 1.5, 0.7, 0.5, 12, "messages between stages over the nominal rate"},
     {"member", kStack, "s per replica", 0, 1e-4, 1.0, 1e-6, 6e-3,
-     "messages of the sharded optimizer that grow with the replicas"},
+     "broadcasts of the sharded optimizer, one for every shard"},
     {"fixed", kStack, "s per training step", 0, 0.03, 1.0, 1e-3, 0.5,
      "optimizer launches, gradient clipping, logging, data"},
 }};

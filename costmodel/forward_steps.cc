@@ -65,10 +65,11 @@ class ForwardBuilder {
   void add(StepOp op, Work work) { out_->push_back({op, phase_, layer_, work}); }
 
   // A layer's matrix product; in fp8 its input is read in bf16 and written twice, by rows and by
-  // columns (for the gradient of the weight).
+  // columns (for the gradient of the weight). The products of all experts are one call, their casts
+  // are one each (Transformer Engine's GroupedLinear).
   void linear(const LayerShape& s, StepOp op, int64_t out, int64_t in, int64_t rows,
               int64_t count = 1) {
-    if (s.quantised()) add(StepOp::kQuantise, s.pass(PassKind::kCopy, rows * count, in, 2));
+    if (s.quantised()) add(StepOp::kQuantise, s.pass(PassKind::kCopy, rows, in, 2, count));
     add(op, s.gemm(GemmLayout::kForward, out, in, rows, count));
   }
 

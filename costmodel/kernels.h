@@ -35,6 +35,9 @@ struct Kernels {
   // ZeRO-3 gathers and scatters a layer in so many collectives: 1 where a layer is one flat buffer
   // (PyTorch's FSDP), its tensors where each is shared out by itself (DeepSpeed).
   double sharded_pieces = 1;
+  // ZeRO-1 and 2 send updated weights member by member, each broadcasting its shard (InternEvo's
+  // hybrid_zero_optim). false: by all-gathers of buckets or layers.
+  bool broadcast_shards = false;
   friend bool operator==(const Kernels&, const Kernels&) = default;
 };
 

@@ -75,10 +75,11 @@ GemmWork LayerShape::gemm(GemmLayout layout, int64_t out, int64_t in, int64_t ro
   return work;
 }
 
-PassWork LayerShape::pass(PassKind kind, int64_t rows, int64_t cols, double touches) const {
-  const double bytes =
-      touches * static_cast<double>(rows * cols) * static_cast<double>(size_of(storage_of(type)));
-  return {kind, rows, cols, static_cast<Bytes>(bytes)};
+PassWork LayerShape::pass(PassKind kind, int64_t rows, int64_t cols, double touches,
+                          int64_t count) const {
+  const double bytes = touches * static_cast<double>(count * rows * cols) *
+                       static_cast<double>(size_of(storage_of(type)));
+  return {kind, rows, cols, static_cast<Bytes>(bytes), count};
 }
 
 CollectiveWork LayerShape::reduce(int64_t cols) const {
@@ -106,12 +107,14 @@ CollectiveWork LayerShape::context_exchange(bool backward) const {
 
 CollectiveWork LayerShape::expert_exchange(bool per_instance) const {
   const int64_t rows = ceil_div(tokens, tp);
+  // Experts in a row are on as few ranks as hold so many, and these in one node.
+  const bool near = layer.moe.neighbours;
   return {.kind = CollectiveKind::kAllToAll,
           .axis = Axis::kEp,
           .bytes = rows * hidden * size_of(storage_of(type)),
-          .copies = layer.moe.top_k,
+          .copies = near ? ceil_div(layer.moe.top_k, local_experts) : layer.moe.top_k,
           .per_instance = per_instance,
-          .max_instances = layer.moe.route_groups};
+          .max_instances = near ? 1 : layer.moe.route_groups};
 }
 
 GemmWork LayerShape::scores(GemmLayout layout) const {

@@ -10,7 +10,7 @@ struct LayerShape {
   LayerShape(const ModelSpec& model, const ChunkShape& chunk, const LayerSpec& layer);
 
   GemmWork gemm(GemmLayout layout, int64_t out, int64_t in, int64_t rows, int64_t count = 1) const;
-  PassWork pass(PassKind kind, int64_t rows, int64_t cols, double touches) const;
+  PassWork pass(PassKind kind, int64_t rows, int64_t cols, double touches, int64_t count = 1) const;
   // The sum of [tokens, cols] over tp: to all of them, or scattered by tokens.
   CollectiveWork reduce(int64_t cols) const;
   Work listed(const ListedOp& op) const;      // forward

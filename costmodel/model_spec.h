@@ -55,6 +55,7 @@ struct MoeSpec {
   bool expert_bias = false;       // biases inside the experts (gpt_oss)
   double load_imbalance = 1.0;    // tokens of the busiest expert rank over the mean
   int64_t route_groups = 0;  // a token's experts lie on at most so many node groups; 0 = anywhere
+  bool neighbours = false;   // a token's experts follow each other (a benchmark's balanced gate)
   bool operator==(const MoeSpec&) const = default;
 };
 

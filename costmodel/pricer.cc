@@ -96,6 +96,10 @@ double Pricer::cache_s(const AttentionWork& work) const {
 }
 
 double Pricer::pass_s(const PassWork& work) const {
+  return static_cast<double>(work.count) * one_pass_s(work);
+}
+
+double Pricer::one_pass_s(const PassWork& work) const {
   if (work.kind == PassKind::kQuantise && rates_.quantise) {
     const QuantiseModel& model = *rates_.quantise;
     return device_.launch_s + base_s(model, device_.memory_bytes_per_s, work.rows, work.cols) *
@@ -106,7 +110,7 @@ double Pricer::pass_s(const PassWork& work) const {
     return device_.launch_s + interpolate(curve->second, static_cast<double>(work.elements()));
   }
   return device_.launch_s + device_.pass_floor_s +
-         static_cast<double>(work.bytes) /
+         static_cast<double>(work.bytes) / static_cast<double>(work.count) /
              (device_.pass_bandwidth_share * device_.memory_bytes_per_s);
 }
 

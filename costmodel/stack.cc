@@ -22,6 +22,7 @@ void for_each_fact(KernelsType& kernels, Each&& each) {
   each("flash_2", kernels.flash_2);
   each("skips_windows", kernels.skips_windows);
   each("expert_overlap", kernels.expert_overlap);
+  each("broadcast_shards", kernels.broadcast_shards);
 }
 
 void merge(const FactorTable& from, FactorTable* into) {

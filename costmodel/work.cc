@@ -45,7 +45,9 @@ std::string describe_one(const AttentionWork& work) {
 }
 
 std::string describe_one(const PassWork& work) {
-  return std::string(name_of(work.kind)) + " " + text(work.rows) + "x" + text(work.cols);
+  const std::string out =
+      std::string(name_of(work.kind)) + " " + text(work.rows) + "x" + text(work.cols);
+  return work.count == 1 ? out : out + " x " + text(work.count);
 }
 
 std::string describe_one(const CollectiveWork& work) {

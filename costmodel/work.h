@@ -75,8 +75,9 @@ bool parse_pass_kind(const std::string& name, PassKind* out);
 struct PassWork {
   PassKind kind = PassKind::kCopy;
   int64_t rows = 0, cols = 0;
-  Bytes bytes = 0;  // read and written in all, the roofline's traffic
-  int64_t elements() const { return rows * cols; }
+  Bytes bytes = 0;    // read and written in all, the roofline's traffic
+  int64_t count = 1;  // equal passes, each launched by itself: the casts of every expert's rows
+  int64_t elements() const { return rows * cols; }  // of one
 };
 
 enum class CollectiveKind {

@@ -93,10 +93,9 @@ double Estimator::Timer::clip_s() const {
   return collective(CollectiveKind::kAllReduce, Axis::kWorld, 16, {0, 1, plan_->ranks()});
 }
 
-// ZeRO-1 and 2 send updated shards one by one (broadcasts, buckets of their owner); ZeRO-3 gathers
-// layers in collectives whose latency is priced with them.
+// Shards that are broadcast one by one cost by their number; collectives price their own latency.
 double Estimator::Timer::per_step_s() const {
-  const bool one_by_one = plan_->zero == 1 || plan_->zero == 2;
+  const bool one_by_one = kernels_.broadcast_shards && (plan_->zero == 1 || plan_->zero == 2);
   return at(Factor::kFixed) +
          (one_by_one ? at(Factor::kMember) * static_cast<double>(shards_of(*plan_, false)) : 0);
 }

@@ -8,7 +8,8 @@
 //     + fixed cost, and waiting that grows with the nodes
 //   t = forward + backward (+ recomputed forward) of one microbatch, each of them the smooth
 //       maximum of the device's time and the host's.
-// Communication beside compute: max(a, b) + drag * min(a, b).
+// Communication beside compute: max(a, b) + drag * min(a, b); of tensor parallelism, each
+// collective beside its own product.
 #pragma once
 
 #include <memory>

@@ -122,7 +122,11 @@ double Estimator::Timer::pass_seconds(const Pass& spent, double sharding, double
     busy = with;
   };
   parts->compute += spent.compute;
-  join(spent.tp, overlap.tensor, &parts->tensor);
+  // Each tp collective travels beside its own product and no longer.
+  const double tp =
+      overlap.tensor ? spent.tp_bare + at(Factor::kDrag) * (spent.tp - spent.tp_bare) : spent.tp;
+  parts->tensor += tp;
+  busy += tp;
   // Blocks of keys and values travel while the block before is worked on.
   join(spent.cp, plan_->split.cp_kind == CpKind::kRing, &parts->context);
   join(spent.ep, overlap.experts, &parts->experts);

@@ -104,7 +104,22 @@ GroupPlacement Estimator::Timer::group_of(Axis axis) const {
   return group(0, 1, plan_->tp);
 }
 
-void Estimator::Timer::add_step(const Step& step, Pass* pass_times) {
+// What a tensor-parallel collective runs beside where these overlap: the product whose input a
+// gather brings, or the one whose result a reduction adds up. 0 where another pass lies between.
+double Estimator::Timer::product_beside_s(size_t index) {
+  size_t at = index;
+  if (steps_[index].op == StepOp::kSequenceGather) {
+    do ++at;
+    while (at < steps_.size() && steps_[at].op == StepOp::kQuantise);
+  } else {
+    --at;  // past the end for the first
+  }
+  const auto* product = at < steps_.size() ? std::get_if<GemmWork>(&steps_[at].work) : nullptr;
+  return product == nullptr ? 0 : gemm(*product);
+}
+
+void Estimator::Timer::add_step(size_t index, Pass* pass_times) {
+  const Step& step = steps_[index];
   pass_times->steps += 1;
   if (const auto* work = std::get_if<GemmWork>(&step.work)) {
     pass_times->compute += gemm(*work);
@@ -112,6 +127,7 @@ void Estimator::Timer::add_step(const Step& step, Pass* pass_times) {
     pass_times->compute += attention(*attention_work, step.layer);
   } else if (const auto* pass_work = std::get_if<PassWork>(&step.work)) {
     pass_times->compute += pass(step.op, *pass_work);
+    pass_times->steps += static_cast<double>(pass_work->count - 1);
   } else {
     const auto& work_of = std::get<CollectiveWork>(step.work);
     const double seconds = collective(work_of, group_of(work_of.axis));
@@ -121,19 +137,20 @@ void Estimator::Timer::add_step(const Step& step, Pass* pass_times) {
       pass_times->ep += seconds;
     } else {
       pass_times->tp += seconds;
+      pass_times->tp_bare += std::max(0.0, seconds - product_beside_s(index));
     }
   }
 }
 
 Estimator::Timer::Pass Estimator::Timer::price(double moe, Pass* weight) {
   Pass sum;
-  for (const Step& step : steps_) {
-    if (weight == nullptr || !makes_weight_gradient(step)) {
-      add_step(step, &sum);
+  for (size_t i = 0; i < steps_.size(); ++i) {
+    if (weight == nullptr || !makes_weight_gradient(steps_[i])) {
+      add_step(i, &sum);
       continue;
     }
     Pass one;
-    add_step(step, &one);
+    add_step(i, &one);
     sum.add(one, 1);
     weight->add(one, 1);
   }

@@ -22,10 +22,12 @@ class Estimator::Timer {
   // launch.
   struct Pass {
     double compute = 0, tp = 0, cp = 0, ep = 0;
+    double tp_bare = 0;  // of tp, what the products beside its collectives do not cover
     double steps = 0, moe = 0;
     void add(const Pass& other, double times) {
       compute += times * other.compute;
       tp += times * other.tp;
+      tp_bare += times * other.tp_bare;
       cp += times * other.cp;
       ep += times * other.ep;
       steps += times * other.steps;
@@ -85,7 +87,8 @@ class Estimator::Timer {
     return numbering_.group(stage, 0, stride, size);
   }
   double message_seconds(double bytes, int64_t from, int64_t to) const;
-  void add_step(const Step& step, Pass* pass_times);
+  void add_step(size_t index, Pass* pass_times);
+  double product_beside_s(size_t index);
   // `weight`: where the products that make gradients of weights are added up apart, or null.
   Pass price(double moe, Pass* weight = nullptr);
 

@@ -74,6 +74,7 @@ void add_layers(const Record& record, const Sizes& sizes, const AttentionSpec& a
       layer.moe.shared_ffn_hidden =
           sizes.of(std::nullopt, "shared_ffn_hidden", moe->shared_experts * moe->ffn_hidden);
       layer.moe.route_groups = sizes.of(std::nullopt, "route_groups", 0);
+      layer.moe.neighbours = sizes.of(std::nullopt, "neighbours", 0) > 0;
     }
     if (i % 2 == 0) layer.attention.window = window;  // every other layer, the first included
     add_layer(layer, model);

@@ -154,6 +154,9 @@ class PlanReader {
     const bool whole = p.fsdp.value_or(false);
     const int64_t usual = static_cast<int64_t>(stacks_.number(r_, "zero").value_or(0));
     plan_.zero = p.zero.value_or(whole ? 3 : r_.is("features.distributed_optimizer") ? 1 : usual);
+    // What its software does where the record only has a guess.
+    plan_.zero = static_cast<int64_t>(
+        stacks_.number(r_, "zero_is").value_or(static_cast<double>(plan_.zero)));
     // Sharded within groups of so many replicas, and copied across groups.
     const int64_t group = std::atoi(r_.fact("features.zero1_shard_size").c_str());
     if (group > 0 && plan_.dp % group == 0) plan_.shard_group = group;

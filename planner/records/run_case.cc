@@ -14,6 +14,12 @@ bool choose(const Record& record, const RuleList& stacks, const std::string& fac
   return stacks.number(record, fallback).value_or(0) > 0;
 }
 
+// A truth value that only rules decide.
+std::optional<bool> stack_switch(const Record& record, const RuleList& stacks, const char* key) {
+  const std::optional<double> value = stacks.number(record, key);
+  return value ? std::optional<bool>(*value > 0) : std::nullopt;
+}
+
 MemoryFigure figure_of(const std::string& name) {
   if (name == "allocated") return MemoryFigure::kAllocated;
   return name == "reserved" ? MemoryFigure::kReserved : MemoryFigure::kDevice;
@@ -72,7 +78,8 @@ Result<RecordTables> RecordTables::load(const std::string& profiles_dir) {
       {"stacks.json",
        &tables.stacks,
        {"stack", "memory", "memory_figure", "zero", "sequence_parallel", "flash", "fused_loss",
-        "overlap", "precision", "cp_kind", "expert_tp_1", "stand_in"},
+        "overlap", "precision", "cp_kind", "expert_tp_1", "stand_in", "flash_2", "node_dispatch",
+        "zero_is"},
        "memory"},
       {"memory.json", &tables.memory, {"memory", "memory_figure"}},
       {"devices.json",
@@ -81,7 +88,7 @@ Result<RecordTables> RecordTables::load(const std::string& profiles_dir) {
       {"models.json",
        &tables.models,
        {"q_lora", "kv_lora", "qk_nope", "qk_rope", "v", "head_dim", "heads", "kv_heads", "vocab",
-        "window", "qk_norm", "sinks", "route_groups", "shared_ffn_hidden"}},
+        "window", "qk_norm", "sinks", "route_groups", "neighbours", "shared_ffn_hidden"}},
       {"marks.json", &tables.marks, {"mark"}},
       {"groups.json", &tables.groups, {"group", "origin"}}};
   for (const Table& table : wanted) {
@@ -119,6 +126,8 @@ Result<RunCase> run_case(const Record& record, const RecordTables& tables,
   if (!memory) return memory.error();
   run.plan.gradient_type = reduced_type(*memory, run.plan.precision);
   run.kernels.flash = choose(record, tables.stacks, "features.flash_attention", "flash");
+  run.flash_2 = stack_switch(record, tables.stacks, "flash_2");
+  run.node_dispatch = stack_switch(record, tables.stacks, "node_dispatch");
   run.kernels.norm_kernel = record.is("features.rmsnorm_kernel");
   run.kernels.fused_loss =
       choose(record, tables.stacks, "features.cross_entropy_fusion", "fused_loss") ||

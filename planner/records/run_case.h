@@ -40,6 +40,8 @@ struct RunCase {
   bool known_stack = true;   // false: a stand-in for a framework that no rule names
   std::string memory_stack;  // of the memory model
   KernelChoice kernels;
+  // Kernels that its software had other than its stack has them.
+  std::optional<bool> flash_2, node_dispatch;
   double capacity_gib = 0;  // memory of the device
   MemoryFigure figure = MemoryFigure::kDevice;
   std::optional<double> measured_s, measured_mem_gib;

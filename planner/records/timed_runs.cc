@@ -80,11 +80,13 @@ Kernels kernels_of(const RunCase& run, const Kernels& stack) {
   const Record& record = *run.record;
   kernels.flash_attention = run.kernels.flash;
   kernels.fused_loss = stack.fused_loss || run.kernels.fused_loss;
+  kernels.flash_2 = run.flash_2.value_or(stack.flash_2);
   const auto dispatcher = [&](const char* name) {
     return mentions(record, {"extra.dispatcher", "extra.perf_config.dispatcher"}, name);
   };
-  if (dispatcher("alltoall")) kernels.node_dispatch = false;
-  if (dispatcher("deepep") || dispatcher("hybridep")) kernels.node_dispatch = true;
+  const bool by_node = dispatcher("deepep") || dispatcher("hybridep");
+  if (by_node || dispatcher("alltoall") || prints_recipe(record)) kernels.node_dispatch = by_node;
+  kernels.node_dispatch = run.node_dispatch.value_or(kernels.node_dispatch);
   kernels.host_share = host_share_of(record, stack.host_share);
   return kernels;
 }

@@ -92,6 +92,13 @@ TEST_F(PricerTest, PassByBandwidthOrCurve) {
   EXPECT_EQ(pricer().compute_s(work), pricer().pass_s(work));
 }
 
+// Equal passes are launched one by one, so each pays its floor; bytes are those of all.
+TEST_F(PricerTest, EqualPassesPayTheirFloorEach) {
+  const PassWork one{PassKind::kAdd, 100, 64, 1000000};
+  const PassWork four{PassKind::kAdd, 100, 64, 4000000, 4};
+  EXPECT_DOUBLE_EQ(pricer().pass_s(four), 4 * pricer().pass_s(one));
+}
+
 TEST_F(PricerTest, RatesOfTheActiveRanks) {
   Json rates = device_["rates"][0];
   rates["active_ranks"] = 4;

@@ -109,6 +109,21 @@ TEST(SplitSteps, ExpertParallelKeepsTheWorkOfARank) {
   }
 }
 
+// A benchmark's gate gives a token eight experts in a row: of 16 on a rank one rank holds them all,
+// of 4 on a rank two do, and both are in one node.
+TEST(SplitSteps, NeighbouringExpertsAreOnFewRanks) {
+  ModelSpec model = shipped("qwen3-30b-a3b");
+  for (LayerSpec& kind : model.kinds) kind.moe.neighbours = true;
+  ChunkShape chunk = one_layer(1);
+  for (const auto& [ep, ranks] : {std::pair{8, 1}, {32, 2}}) {
+    chunk.split.ep = ep;
+    for (const CollectiveWork& exchange : collectives(forward_steps(model, chunk))) {
+      EXPECT_EQ(exchange.copies, ranks) << ep;
+      EXPECT_EQ(exchange.max_instances, 1) << ep;
+    }
+  }
+}
+
 TEST(SplitSteps, TheBusiestRankHasTheImbalancesTokens) {
   ModelSpec model = shipped("qwen3-30b-a3b");
   for (LayerSpec& kind : model.kinds) kind.moe.load_imbalance = 1.5;

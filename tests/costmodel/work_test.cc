@@ -94,6 +94,7 @@ TEST(Work, Describe) {
   attention.window = 128;
   EXPECT_EQ(describe(attention), "attention backward 2x512, heads 8/2 of 64/32, window 128");
   EXPECT_EQ(describe(PassWork{PassKind::kRmsNorm, 512, 384, 0}), "rms_norm 512x384");
+  EXPECT_EQ(describe(PassWork{PassKind::kCopy, 512, 384, 0, 8}), "copy 512x384 x 8");
   EXPECT_EQ(describe(CollectiveWork{CollectiveKind::kAllReduce, Axis::kTp, 4096}),
             "all_reduce tp 4096 bytes");
 }

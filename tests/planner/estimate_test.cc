@@ -276,7 +276,8 @@ TEST(Estimate, DoesNotDependOnThePlanBefore) {
   }
 }
 
-// Messages of a sharded optimizer grow with its shards; ZeRO-3 has none.
+// Broadcasts of a sharded optimizer grow with its shards; ZeRO-3 has none, nor has software that
+// gathers by collectives.
 TEST(Estimate, OnlyShardsThatAreSentOneByOneCostPerMember) {
   const ModelSpec model = shipped_model("llama-3.1-8b");
   const ClusterSpec cluster =
@@ -287,8 +288,11 @@ TEST(Estimate, OnlyShardsThatAreSentOneByOneCostPerMember) {
     Factors factors = neutral_factors();
     const double without = Estimator(model, cluster, Kernels(), factors).estimate(plan).step_s;
     factors.at(Factor::kMember) = 0.5;
-    const double with = Estimator(model, cluster, Kernels(), factors).estimate(plan).step_s;
+    Kernels broadcasts;
+    broadcasts.broadcast_shards = true;
+    const double with = Estimator(model, cluster, broadcasts, factors).estimate(plan).step_s;
     EXPECT_NEAR(with - without, 0.5 * members, 1e-9) << zero;
+    EXPECT_EQ(Estimator(model, cluster, Kernels(), factors).estimate(plan).step_s, without);
   }
 }
 

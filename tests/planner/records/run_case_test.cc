@@ -60,6 +60,35 @@ TEST_F(RunCases, ReducesGradientsAsItsFrameworkDoes) {
   EXPECT_EQ(make(json)->plan.gradient_type, DataType::kFp16);
 }
 
+// Kernels of a release that its stack does not have otherwise: NeMo's launcher kept to
+// FlashAttention 2 until 24.07, Qwen3-235B's recipes to the plain all-to-all where nodes have eight
+// GPUs.
+TEST_F(RunCases, KnowsTheKernelsOfARelease) {
+  Json json = sample_record();
+  EXPECT_EQ(make(json)->flash_2, std::nullopt);
+  json["framework"] = "NeMo (Megatron-Core)";
+  for (const auto& [container, old] : {std::pair{"NeMo 24.03.01", true}, {"NeMo 24.07", true}}) {
+    json["extra"]["container"] = container;
+    EXPECT_EQ(make(json)->flash_2, old) << container;
+  }
+  json["extra"]["container"] = "NeMo 25.02";
+  EXPECT_EQ(make(json)->flash_2, std::nullopt);
+
+  // Its records guess ZeRO-3.
+  json["parallel"]["zero"] = 3;
+  EXPECT_EQ(make(json)->plan.zero, 3);
+  json["framework"] = "NeMo AutoModel (PyTorch FSDP2, not Megatron)";
+  EXPECT_EQ(make(json)->plan.zero, 2);
+  json["parallel"]["zero"] = 1;
+
+  json["framework"] = "Megatron-Bridge (Megatron-Core)";
+  json["model"]["name"] = "Qwen3-235B-A22B";
+  for (const auto& [gpu, plain] : {std::pair{"B200-SXM", true}, {"GB200", false}}) {
+    json["cluster"]["gpu"] = gpu;
+    EXPECT_EQ(make(json)->node_dispatch.has_value(), plain) << gpu;
+  }
+}
+
 TEST_F(RunCases, RefusesWhatCannotBeARun) {
   Json json = sample_record();
   json["parallel"]["dp"] = 3;

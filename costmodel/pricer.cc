@@ -96,7 +96,10 @@ double Pricer::cache_s(const AttentionWork& work) const {
 }
 
 double Pricer::pass_s(const PassWork& work) const {
-  return static_cast<double>(work.count) * one_pass_s(work);
+  if (work.count == 1) return one_pass_s(work);
+  PassWork one = work;
+  one.bytes /= work.count;
+  return static_cast<double>(work.count) * one_pass_s(one);
 }
 
 double Pricer::one_pass_s(const PassWork& work) const {
@@ -110,7 +113,7 @@ double Pricer::one_pass_s(const PassWork& work) const {
     return device_.launch_s + interpolate(curve->second, static_cast<double>(work.elements()));
   }
   return device_.launch_s + device_.pass_floor_s +
-         static_cast<double>(work.bytes) / static_cast<double>(work.count) /
+         static_cast<double>(work.bytes) /
              (device_.pass_bandwidth_share * device_.memory_bytes_per_s);
 }
 

@@ -39,7 +39,7 @@ class Pricer {
   double compute_s(const Work& work) const;
 
  private:
-  double one_pass_s(const PassWork& work) const;  // of work.count equal ones
+  double one_pass_s(const PassWork& work) const;  // whatever its count
   // A model with its peaks resolved: seconds per FLOP and per byte, and the device's factors.
   template <typename Model>
   struct Priced {

@@ -57,6 +57,7 @@ bool Estimator::Timer::same_layers(const Plan& plan) const {
          plan.recompute == known.recompute && plan.recompute_modules == known.recompute_modules &&
          plan.precision == known.precision && plan.gradient_type == known.gradient_type &&
          plan.mtp_layers == known.mtp_layers && (plan.pp == 1) == (known.pp == 1) &&
+         (plan.tp == 1 || plan.overlap.tensor == known.overlap.tensor) &&
          same_expert_group(plan, known) &&
          (plan.activation_offload == 0 || known.activation_offload > 0);
 }

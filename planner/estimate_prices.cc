@@ -137,7 +137,9 @@ void Estimator::Timer::add_step(size_t index, Pass* pass_times) {
       pass_times->ep += seconds;
     } else {
       pass_times->tp += seconds;
-      pass_times->tp_bare += std::max(0.0, seconds - product_beside_s(index));
+      if (plan_->overlap.tensor) {
+        pass_times->tp_bare += std::max(0.0, seconds - product_beside_s(index));
+      }
     }
   }
 }

@@ -22,7 +22,7 @@ class Estimator::Timer {
   // launch.
   struct Pass {
     double compute = 0, tp = 0, cp = 0, ep = 0;
-    double tp_bare = 0;  // of tp, what the products beside its collectives do not cover
+    double tp_bare = 0;  // of tp, what products beside it do not cover; for plans that overlap it
     double steps = 0, moe = 0;
     void add(const Pass& other, double times) {
       compute += times * other.compute;

@@ -248,7 +248,10 @@ TEST(Estimate, DoesNotDependOnThePlanBefore) {
   for (int i = 0; i < 200; ++i) {
     Plan plan;
     plan.pp = one_of({1, 4, 8});
-    plan.dp = 128 / plan.pp;
+    plan.tp = one_of({1, 2});
+    plan.split.sequence_parallel = plan.tp > 1;
+    plan.split.etp = 1;
+    plan.dp = 128 / plan.pp / plan.tp;
     plan.virtual_stages = plan.pp > 1 ? one_of({1, 2}) : 1;
     plan.micro_batch = one_of({1, 2});
     plan.global_batch = plan.dp * plan.micro_batch * 16;
@@ -256,6 +259,7 @@ TEST(Estimate, DoesNotDependOnThePlanBefore) {
     plan.precision = one_of({0, 1}) == 0 ? DataType::kBf16 : DataType::kFp8;
     plan.gradient_type = one_of({0, 1}) == 0 ? DataType::kFp32 : DataType::kBf16;
     plan.split.ep = one_of({8, 16});
+    plan.overlap.tensor = one_of({0, 1}) == 0;
     plan.zero = one_of({0, 1, 3});
     const int64_t chunks = plan.pp * plan.virtual_stages;
     for (int64_t c = 0; c < chunks; ++c) {

@@ -3,7 +3,7 @@
 # missing. Says what it does; when nothing is missing it prints one line and changes nothing.
 #
 #   tools/install_deps.sh            compilers, libraries, the text to train on
-#   tools/install_deps.sh --format   also clang-format, for the format check
+#   tools/install_deps.sh --format   also what the gate uses: clang-format, and ccache for its builds
 set -euo pipefail
 
 packages=(
@@ -23,7 +23,7 @@ fail() {
 
 case "${1:-}" in
   "") ;;
-  --format) packages+=(clang-format) ;;
+  --format) packages+=(clang-format ccache) ;;
   *) fail "unknown argument '$1', expected nothing or --format" ;;
 esac
 

@@ -107,7 +107,8 @@ CollectiveWork LayerShape::context_exchange(bool backward) const {
 
 CollectiveWork LayerShape::expert_exchange(bool per_instance) const {
   const int64_t rows = ceil_div(tokens, tp);
-  // Experts in a row are on as few ranks as hold so many, and these in one node.
+  // Experts in a row are on as few ranks as hold so many, and these in one node as long as it has
+  // as many.
   const bool near = layer.moe.neighbours;
   return {.kind = CollectiveKind::kAllToAll,
           .axis = Axis::kEp,

@@ -20,9 +20,6 @@ void add_validate(CLI::App& app, Action* action) {
   sub->add_option("--stack", runs->time.stack, "A stack file, or a shipped stack, for every run");
   sub->add_option("--calibrate-with", runs->time.calibrate_with,
                   "A file of records whose step times move the shipped factors first");
-  sub->add_option("--explain", runs->time.take_apart,
-                  "Take the row with this id apart: memory, time, and the factors that move it")
-      ->excludes("--json");
   sub->add_flag("--ops", *operators, "Operators: products, attention, collectives");
   sub->add_flag("--cross", runs->cross,
                 "Predict every run by a fit that has seen nothing of its source; with --ops on "
@@ -38,6 +35,14 @@ void add_validate(CLI::App& app, Action* action) {
       ->excludes("--cross")
       ->excludes("--json")
       ->excludes("--ops");
+  sub->add_option("--explain", runs->time.take_apart,
+                  "Take the row with this id apart: memory, time, and the factors that move it")
+      ->check([](const std::string& id) { return id.empty() ? "needs an id" : std::string(); })
+      ->excludes("--json")
+      ->excludes("--markdown")
+      ->excludes("--ops")
+      ->excludes("--cross")
+      ->excludes("--ablations");
   sub->add_flag("--quick", ops->quick, "With --ops --cross: of a quick profile's fit");
   sub->footer(
       "Examples:\n"

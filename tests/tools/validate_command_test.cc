@@ -84,7 +84,7 @@ TEST_F(Validate, TableNamesReasons) {
   EXPECT_NE(out_.str().find("colour"), std::string::npos);
 }
 
-// The parts of the time add up to the step, and each factor is named with its owner.
+// With the parts of the time, and each factor named with its owner.
 TEST_F(Validate, TakesARunApart) {
   ValidateArguments arguments;
   arguments.paths = {kMixed};
@@ -96,6 +96,28 @@ TEST_F(Validate, TakesARunApart) {
   arguments.time.take_apart = "no-such-run";
   EXPECT_EQ(run_validate(arguments, out_, err_), 2);
   EXPECT_NE(err_.str().find("no-such-run"), std::string::npos) << err_.str();
+}
+
+// The parts of the time add up to the step: 1e-9 for the order of the sums. Every factor makes it
+// longer, by its own share at most (1 % for the step of the derivative).
+TEST_F(Validate, PartsAddUpToTheStep) {
+  const std::string profiles = SHARDWRIGHT_SOURCE_DIR "/profiles";
+  const auto rows = read_record_files({kMixed});
+  ASSERT_TRUE(rows);
+  TimeModelOptions options;
+  options.take_apart = "good-1";
+  const auto time = stack_time_model(profiles, options);
+  ASSERT_TRUE(time);
+  const auto validation = validate(*rows, profiles, *time);
+  ASSERT_TRUE(validation);
+  const RowReport& row = validation->rows.front();
+  ASSERT_EQ(row.id, options.take_apart);
+  EXPECT_NEAR(row.time_parts.total() / *row.predicted_s, 1, 1e-9);
+  ASSERT_FALSE(row.rests_on.empty());
+  for (const FactorUse& use : row.rests_on) {
+    EXPECT_GT(use.slope, 0) << info_of(use.factor).name;
+    EXPECT_LE(use.slope, 1.01) << info_of(use.factor).name;
+  }
 }
 
 TEST_F(Validate, RefusesAPathThatIsNotThere) {

@@ -4,6 +4,7 @@
 
 #include <numeric>
 
+#include "planner/records/timed_runs.h"
 #include "tests/planner/records/sample.h"
 
 namespace shardwright {
@@ -87,6 +88,23 @@ TEST_F(RunCases, KnowsTheKernelsOfARelease) {
     json["cluster"]["gpu"] = gpu;
     EXPECT_EQ(make(json)->node_dispatch.has_value(), plain) << gpu;
   }
+}
+
+// What a printed recipe does not name is off: without a dispatcher tokens go by the plain
+// all-to-all.
+TEST_F(RunCases, ARecipeWithoutADispatcherUsesThePlainOne) {
+  Json json = sample_record();
+  Kernels stack;
+  stack.node_dispatch = true;
+  const auto by_node = [&] {
+    const Result<RunCase> run = make(json);
+    return time_inputs(*run, stack).kernels.node_dispatch;
+  };
+  EXPECT_TRUE(by_node());  // nothing printed: as the stack has it
+  json["extra"]["perf_config"]["perf_config"] = "SOME_RECIPE";
+  EXPECT_FALSE(by_node());
+  json["extra"]["perf_config"]["dispatcher"] = "hybridep";
+  EXPECT_TRUE(by_node());
 }
 
 TEST_F(RunCases, RefusesWhatCannotBeARun) {

@@ -137,6 +137,17 @@ TEST_F(Limited, OverlapsAreUsualUnlessPinned) {
   EXPECT_FALSE(search_space(*software_, request_).ok());
 }
 
+// Megatron gathers weights behind the forward only where it reduces gradients behind the backward.
+TEST_F(Limited, OverlapOfShardsIsWhatTheFrameworkDoes) {
+  const std::pair<ConstraintKind, std::string> zero = {ConstraintKind::kPin, "zero=1"};
+  const std::pair<ConstraintKind, std::string> late = {ConstraintKind::kPin,
+                                                       "overlap_gradients=false"};
+  EXPECT_FALSE(find({zero, late}).plans.front().plan.overlap.parameters);
+  const SpaceResult pinned = find({zero, late, {ConstraintKind::kPin, "overlap_parameters=true"}});
+  EXPECT_TRUE(pinned.plans.empty());
+  EXPECT_GT(pinned.stats.by_rule.at("overlap_parameters"), 0);
+}
+
 // Plain 1F1B of Megatron sends between its computes, interleaved beside them.
 TEST_F(Limited, PipelineOverlapIsRefusedWhereTheFrameworkHasNone) {
   const std::pair<ConstraintKind, std::string> pp = {ConstraintKind::kPin, "pp=4"};
